@@ -1,0 +1,193 @@
+"""Examples as tensors, one random generator per example: example 17 is the same whoever draws it, whenever."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from recipes.picturebook.captions import Claim, sample_claim
+from recipes.picturebook.lettering import CHARACTERS
+from recipes.picturebook.parts import GRID, PATCH_PX, SIDE_PX
+from recipes.picturebook.questions import Turn, sample_turns
+from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, outline_of, sample_scene
+from recipes.picturebook.tokenizer import answer_ids
+
+_COLOUR_IDS = {name: i for i, name in enumerate(COLOURS)}
+_SHAPE_IDS = {name: i for i, name in enumerate(SHAPES)}
+_SHOWS = 0.08  # of a patch: less of an object than that and the patch counts as background
+IGNORE = -100  # of the cross entropy
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """uint8 pixels [3, side, side], resized as the checkpoint's own image processor does."""
+    resized = image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.asarray(resized).transpose(2, 0, 1).copy())
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """uint8 to float32 in -1..1."""
+    return pixels.float() / 127.5 - 1
+
+
+def patch_labels(scene: Scene) -> dict[str, Tensor]:
+    """What lies under each patch: int64 [P] per question, and float32 [P, 3] offsets to the centre and log radius."""
+    things, owners = _things(scene)
+    order = (
+        np.asarray(owners).reshape(GRID, PATCH_PX, GRID, PATCH_PX).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
+    )  # [P, 256]
+    shares = (order[:, None, :] == np.arange(1, len(things) + 1)[None, :, None]).mean(-1)  # [P, things]
+    winner = np.where(shares.max(1, initial=0) >= _SHOWS, shares.argmax(1) + 1 if things else 0, 0)  # [P]
+    table = np.array([(0, 0, 0, 0), *(t[:4] for t in things)])[winner]  # [P, 4]
+    where = np.array([(0.0, 0.0, 0.0), *(t[4:] for t in things)])[winner]  # [P, 3]
+    rows, columns = np.divmod(np.arange(GRID * GRID), GRID)
+    middle = np.stack([(columns + 0.5) / GRID, (rows + 0.5) / GRID], 1)
+    geometry = np.where(winner[:, None] > 0, where - np.pad(middle, ((0, 0), (0, 1))), 0)
+    centres = np.zeros(GRID * GRID, dtype=np.int64)
+    for item in scene.items:
+        centres[min(GRID - 1, int(item.y * GRID)) * GRID + min(GRID - 1, int(item.x * GRID))] += 1
+    labels = {name: torch.from_numpy(table[:, i]) for i, name in enumerate(("colour", "shape", "character", "place"))}
+    background = torch.full((GRID * GRID,), _COLOUR_IDS[scene.background])
+    return labels | {
+        "centres": torch.from_numpy(centres.clip(max=2)),
+        "background": background,
+        "geometry": torch.from_numpy(geometry).float(),
+    }
+
+
+def _things(scene: Scene) -> tuple[list[tuple[float, ...]], Image.Image]:
+    """Labels (colour, shape, character, place, x, y, log radius) per thing, and a map of which thing owns a pixel."""
+    owners = Image.new("L", (SIDE_PX, SIDE_PX))
+    canvas = ImageDraw.Draw(owners)
+    scale_x, scale_y = SIDE_PX / scene.width_px, SIDE_PX / scene.height_px
+    things: list[tuple[float, ...]] = []
+    for item in scene.items:
+        size = (
+            np.log(item.radius * min(scene.width_px, scene.height_px) / np.sqrt(scene.width_px * scene.height_px)) / 4
+        )
+        things.append((_COLOUR_IDS[item.colour] + 1, _SHAPE_IDS[item.shape] + 1, 0, 0, item.x, item.y, size))
+        canvas.polygon(outline_of(scene, item, scale_x, scale_y), fill=len(things))
+        if item.shape == "ring":
+            canvas.polygon(hole_of(scene, item, scale_x, scale_y), fill=0)
+    if scene.lettering is not None:
+        colour = _COLOUR_IDS[scene.lettering.colour] + 1
+        for place, (character, box) in enumerate(
+            zip(scene.lettering.text, scene.lettering.character_boxes, strict=True)
+        ):
+            left, top, right, bottom = (v * SIDE_PX for v in box)
+            what = (colour, len(SHAPES) + 1, CHARACTERS.index(character) + 1, place + 1)
+            things.append((*what, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, np.log(max(0.01, box[2] - box[0])) / 4))
+            canvas.rectangle((left, top, max(left, right - 1), bottom), fill=len(things))
+    return things, owners
+
+
+class EncoderExamples(Dataset[dict[str, Any]]):
+    """Pictures, what lies under their patches, and a claim about each: stage one."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.seed, self.count = seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = random.Random(f"encoder-{self.seed}-{index}")
+        scene = sample_scene(rng)
+        pixels = pixels_of(draw(scene, rng))
+        return {"pixels": pixels, "labels": patch_labels(scene), "claim": sample_claim(rng, scene), "scene": scene}
+
+
+def collate_encoder(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack; and decide which claim is true of which picture, instead of assuming that only its own is."""
+    claims: list[Claim] = [e["claim"] for e in examples]
+    truth = torch.tensor([[c.holds(e["scene"]) for c in claims] for e in examples])  # [B, texts]
+    labels = {name: torch.stack([e["labels"][name] for e in examples]) for name in examples[0]["labels"]}
+    pixels = torch.stack([e["pixels"] for e in examples])
+    return {"pixels": pixels, "labels": labels, "texts": [c.text for c in claims], "truth": truth}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Several questions behind one prefix in one sequence; each sees the prefix and itself alone."""
+
+    ids: list[int]
+    targets: list[int]
+    positions: list[int]
+    segments: list[int]  # 0: the prefix, seen by all
+
+
+class ConversationExamples(Dataset[dict[str, Any]]):
+    """Pictures with several questions each; with ``written`` the scene is told in words instead of shown."""
+
+    def __init__(self, seed: int, count: int, tokenizer: PreTrainedTokenizerFast, turns: int, written: bool) -> None:
+        self.seed, self.count, self.tokenizer, self.turns, self.written = seed, count, tokenizer, turns, written
+        names = ("<s>", "<|user|>", "<|assistant|>", "<image>")
+        self.bos, self.user, self.assistant, self.image = tokenizer.convert_tokens_to_ids(names)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = random.Random(f"{'written' if self.written else 'shown'}-{self.seed}-{index}")
+        scene = sample_scene(rng)
+        middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
+        packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns), rng)
+        example: dict[str, Any] = {"packed": packed}
+        return example if self.written else example | {"pixels": pixels_of(draw(scene, rng))}
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _pack(self, prefix: list[int], turns: list[Turn], rng: random.Random) -> Packed:
+        ids, targets = list(prefix), [IGNORE] * len(prefix)
+        positions, segments = list(range(len(prefix))), [0] * len(prefix)
+        conversation = rng.random() < 0.15  # the turns see each other, as in a chat
+        for number, turn in enumerate(turns, start=1):
+            asked = [self.user] * (conversation and number > 1) + self._encode(turn.question) + [self.assistant]
+            answer = answer_ids(self.tokenizer, turn.answer, spelled=turn.skill == "read")
+            start = positions[-1] + 1 if conversation else len(prefix)
+            ids += asked + answer
+            targets += [IGNORE] * (len(asked) - 1) + answer + [IGNORE]
+            positions += range(start, start + len(asked) + len(answer))
+            segments += [0 if conversation else number] * (len(asked) + len(answer))
+        return Packed(ids, targets, positions, segments)
+
+
+def in_words(scene: Scene) -> str:
+    """The scene told rather than shown: what stage two reads in place of a picture."""
+    parts = []
+    for item in scene.items:
+        row, column, size = int(item.y * 10), int(item.x * 10), int(item.radius * 40)
+        parts.append(f"{item.colour} {item.shape} {column} {row} {size}.")
+    if scene.lettering is not None:
+        parts.append(f"{scene.lettering.colour} {' '.join(scene.lettering.text)}.")
+    return f"{scene.background}. {' '.join(parts)} "
+
+
+def collate_conversations(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pad to the longest; ids, targets, positions int64 [B, T], mask bool [B, 1, T, T] (True: may look)."""
+    packed: list[Packed] = [e["packed"] for e in examples]
+    length = max(len(p.ids) for p in packed)
+
+    def padded(rows: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+
+    segments = padded([p.segments for p in packed], -1)  # [B, T]
+    ours, theirs = segments[:, :, None], segments[:, None, :]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    mask = causal & ((ours == theirs) | (theirs == 0))  # [B, T, T]
+    batch = {
+        "ids": padded([p.ids for p in packed], 0),
+        "targets": padded([p.targets for p in packed], IGNORE),
+        "positions": padded([p.positions for p in packed], 0),
+        "mask": mask[:, None],
+    }
+    return batch | ({"pixels": torch.stack([e["pixels"] for e in examples])} if "pixels" in examples[0] else {})

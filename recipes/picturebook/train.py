@@ -1,0 +1,267 @@
+"""Train picturebook: `python -m recipes.picturebook.train --out runs/picturebook`.
+
+Four stages, each of which starts from what the one before has left:
+
+1. ``encoder``    contrastive pre-training (SigLIP, arXiv 2303.15343) with each patch told what lies under it
+2. ``decoder``    language modelling on scenes told in words, with questions and answers
+3. ``projector``  encoder and decoder frozen: only the projector learns (LLaVA, arXiv 2304.08485)
+4. ``joint``      projector and decoder, and the encoder at a lower rate
+
+The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast, SiglipModel
+
+from recipes.picturebook import parts, tokenizer
+from recipes.picturebook.data import (
+    IGNORE,
+    ConversationExamples,
+    EncoderExamples,
+    collate_conversations,
+    collate_encoder,
+    normalised,
+)
+
+SAVE_EVERY_S = 240
+LOG_EVERY = 50
+STAGES = ("encoder", "decoder", "projector", "joint")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast one stage learns."""
+
+    steps: int
+    batch: int
+    rate: float
+    warmup: int = 100
+
+
+PLANS = {
+    "encoder": Plan(3600, 32, 2e-3),
+    "decoder": Plan(1200, 24, 2e-3),
+    "projector": Plan(300, 24, 2e-3),
+    "joint": Plan(6000, 24, 1.5e-3),
+}
+
+
+class Stage(nn.Module):
+    """A model with its training loss; ``losses`` gives the loss and figures for the log."""
+
+    def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        raise NotImplementedError
+
+
+class EncoderStage(Stage):
+    """Sigmoid loss over every picture and every claim of the batch, plus the patch read-outs."""
+
+    def __init__(self, tokens: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.dual = parts.dual_model(tokens)
+        self.dual.set_attn_implementation("eager")  # on CPU its backward pass is faster than the fused one's
+        self.heads = parts.PatchHeads()
+        self.tokens = tokenizer.for_dual(tokens, parts.TEXT_LENGTH)
+
+    def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        seen = self.dual.vision_model(pixel_values=normalised(batch["pixels"]))
+        device = seen.last_hidden_state.device
+        texts = self.tokens(batch["texts"], padding="max_length", truncation=True, return_tensors="pt").to(device)
+        said = self.dual.text_model(input_ids=texts["input_ids"]).pooler_output
+        image = nn.functional.normalize(seen.pooler_output.float(), dim=-1)  # [B, D]
+        text = nn.functional.normalize(said.float(), dim=-1)  # [texts, D]
+        logits = image @ text.T * self.dual.logit_scale.exp() + self.dual.logit_bias  # [B, texts]
+        sign = batch["truth"].to(logits.dtype) * 2 - 1
+        pairs = -nn.functional.logsigmoid(sign * logits).sum(1).mean()
+        dense, figures = self.heads(seen.last_hidden_state, batch["labels"])
+        figures["pairs"] = pairs.item()
+        figures["truth"] = ((logits > 0) == batch["truth"]).float().mean().item()
+        return dense + 0.5 * pairs, figures
+
+
+class ConversationStage(Stage):
+    """The decoder's loss on the answers, behind a picture or behind a scene told in words."""
+
+    def __init__(self, tokens: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.image = tokens.convert_tokens_to_ids(tokenizer.IMAGE)
+        self.llava = parts.llava_model(tokens, self.image)
+        self.llava.set_attn_implementation("eager")
+
+    def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        ids, targets = batch["ids"], batch["targets"]
+        embeddings = self.llava.get_input_embeddings()(ids)  # [B, T, D]
+        if "pixels" in batch:
+            features = self.llava.get_image_features(pixel_values=normalised(batch["pixels"])).pooler_output
+            flat = torch.cat(list(features)).to(embeddings.dtype)  # [B * P, D]
+            embeddings = embeddings.masked_scatter((ids == self.image)[..., None], flat)
+        mask = torch.where(batch["mask"], 0.0, float("-inf")).to(embeddings.dtype)  # [B, 1, T, T]
+        mask.diagonal(dim1=-2, dim2=-1).zero_()  # padding sees itself: no row without a column
+        decoder = self.llava.model.language_model
+        places = {"attention_mask": mask, "position_ids": batch["positions"]}
+        hidden = decoder(inputs_embeds=embeddings, use_cache=False, **places)
+        answered = targets != IGNORE  # [B, T]
+        logits = self.llava.lm_head(hidden.last_hidden_state[answered]).float()  # [answers, V]
+        loss = nn.functional.cross_entropy(logits, targets[answered])
+        return loss, {"loss": loss.item(), "tokens": (logits.argmax(-1) == targets[answered]).float().mean().item()}
+
+
+def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
+    """What learns in a stage, in groups with a factor on the rate each."""
+    if isinstance(stage, EncoderStage):
+        return [(list(stage.parameters()), 1.0)]
+    assert isinstance(stage, ConversationStage)
+    model = stage.llava.model
+    decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
+    encoder = list(model.vision_tower.parameters())
+    groups = {"decoder": [(decoder, 1.0)], "projector": [(projector, 1.0)]}
+    return groups.get(name) or [(decoder + projector, 1.0), (encoder, 0.3)]
+
+
+def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for everything else."""
+    everything = {id(p): n for n, p in stage.named_parameters()}
+    matrices, others = [], []
+    for parameters, factor in trainable(stage, name):
+        inside = [p for p in parameters if p.ndim == 2 and ".layers." in everything[id(p)]]
+        outside = [p for p in parameters if id(p) not in {id(q) for q in inside}]
+        matrices.append({"params": inside, "lr": plan.rate * factor})
+        others.append({"params": outside, "lr": plan.rate * factor})
+    chosen: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.01)]
+    if any(g["params"] for g in matrices):
+        muon = [g for g in matrices if g["params"]]
+        chosen.append(torch.optim.Muon(muon, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4))
+    for optimizer in chosen:
+        for group in optimizer.param_groups:
+            group["full_rate"] = group["lr"]
+    return chosen
+
+
+def rate_factor(step: int, plan: Plan) -> float:
+    """Linear warm-up, then level, then down over the last third."""
+    left = (plan.steps - step) / (plan.steps / 3)
+    return min(1.0, (step + 1) / plan.warmup, max(0.02, left))
+
+
+def loader(dataset: Dataset[Any], collate: Callable[..., Any], plan: Plan, start: int, workers: int) -> Iterator[Any]:
+    """Batches from step ``start`` on."""
+    rest = Subset(dataset, range(start * plan.batch, plan.steps * plan.batch))
+    ahead = 6 if workers else None
+    return iter(DataLoader(rest, plan.batch, collate_fn=collate, num_workers=workers, prefetch_factor=ahead))
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {k: moved(v, device) for k, v in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def run_stage(
+    name: str,
+    stage: Stage,
+    examples: Dataset[Any],
+    collate: Callable[..., Any],
+    plan: Plan,
+    options: argparse.Namespace,
+) -> None:
+    """Learn until the plan's last step; save the state now and then, and go on from it if it is there."""
+    device = torch.device(options.device)
+    stage.to(device).train()
+    wanted = {id(p) for parameters, _ in trainable(stage, name) for p in parameters}
+    for parameter in stage.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
+    chosen = optimizers(stage, name, plan)
+    state_file = options.out / f"{name}.state.pt"
+    start = _restore(state_file, stage, chosen, device)
+    saved_at = logged_at = time.monotonic()
+    for step, batch in enumerate(loader(examples, collate, plan, start, options.workers), start=start):
+        for optimizer in chosen:
+            for group in optimizer.param_groups:
+                group["lr"] = group["full_rate"] * rate_factor(step, plan)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, figures = stage.losses(moved(batch, device))
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for p in stage.parameters() if p.grad is not None], 1.0)
+        for optimizer in chosen:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % LOG_EVERY == 0:
+            speed = LOG_EVERY * plan.batch / (time.monotonic() - logged_at)
+            logged_at = time.monotonic()
+            shown = " ".join(f"{k} {v:.3f}" for k, v in figures.items())
+            print(f"{name} {step + 1}/{plan.steps} loss {loss.item():.3f} {shown} ({speed:.0f}/s)", flush=True)
+        if time.monotonic() - saved_at > SAVE_EVERY_S:
+            _save(state_file, stage, chosen, step + 1)
+            saved_at = time.monotonic()
+    _save(state_file, stage, chosen, plan.steps)
+
+
+def _save(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], step: int) -> None:
+    state = {"step": step, "model": stage.state_dict(), "optimizers": [o.state_dict() for o in chosen]}
+    torch.save(state, file.with_suffix(".part"))
+    file.with_suffix(".part").replace(file)
+
+
+def _restore(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], device: torch.device) -> int:
+    if not file.exists():
+        return 0
+    state = torch.load(file, map_location=device, weights_only=True)
+    stage.load_state_dict(state["model"])
+    for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])
+
+
+def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
+    """All stages up to ``options.until``; returns the two models and their tokenizer."""
+    torch.manual_seed(options.seed)
+    tokens = tokenizer.load_or_build(options.out / "tokenizer")
+    encoder, conversation = EncoderStage(tokens), ConversationStage(tokens)
+    for name in STAGES[: STAGES.index(options.until) + 1]:
+        plan = PLANS[name]
+        plan = Plan(max(1, math.ceil(plan.steps * options.scale)), plan.batch, plan.rate, plan.warmup)
+        count = plan.steps * plan.batch
+        if name == "encoder":
+            run_stage(name, encoder, EncoderExamples(options.seed, count), collate_encoder, plan, options)
+            seen = encoder.dual.vision_model.state_dict()
+            wanted = conversation.llava.model.vision_tower.state_dict()
+            conversation.llava.model.vision_tower.load_state_dict({k: seen[k] for k in wanted})
+            continue
+        examples = ConversationExamples(options.seed, count, tokens, turns=8, written=name == "decoder")
+        run_stage(name, conversation, examples, collate_conversations, plan, options)
+    return encoder.dual, conversation.llava, tokens
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m recipes.picturebook.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/picturebook"), help="folder for states and checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw the pictures")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every stage")
+    parser.add_argument("--until", choices=STAGES, default="joint")
+    return parser.parse_args()
+
+
+def main() -> None:
+    from recipes.picturebook.export import export
+
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    export(*train(options), options.out)
+
+
+if __name__ == "__main__":
+    main()

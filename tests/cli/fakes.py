@@ -1,0 +1,105 @@
+"""A model that needs no weights, and the outside world of a command under test.
+
+``python -m tests.cli.fakes ask ...`` is ``vlm`` with that model, for tests that need a real process.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from tests.render import values
+from vlmcli.cli.main import main
+from vlmcli.cli.runtime import Runtime
+from vlmcli.types import AskEvent, ModelInfo, TopK, Zeroshot
+
+
+@dataclass
+class FakeModel:
+    """Answers every question with ``words``, and remembers what it was asked."""
+
+    words: Sequence[str] = ("A", " red", " circle.")
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    info: ModelInfo = values.MODEL
+
+    def ask(self, images: Sequence[str], prompt: str, **options: Any) -> Iterator[AskEvent]:
+        self.calls.append(("ask", (images, prompt), options))
+        yield from values.events(*self.words)
+
+    def topk(self, images: Sequence[str], prompt: str, **options: Any) -> TopK:
+        self.calls.append(("topk", (images, prompt), options))
+        return values.topk(values.position(3, " the"))
+
+
+@dataclass
+class FakeDual:
+    """Scores nothing in particular."""
+
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    info: ModelInfo = values.MODEL
+
+    def zeroshot(self, images: Sequence[str], labels: Sequence[str], **options: Any) -> Zeroshot:
+        self.calls.append(("zeroshot", (images, labels), options))
+        return values.zeroshot(images=len(images))
+
+
+class EndlessModel(FakeModel):
+    """Talks until somebody stops it."""
+
+    def ask(self, images: Sequence[str], prompt: str, **options: Any) -> Iterator[AskEvent]:
+        yield values.start()
+        while True:
+            yield values.token(0, "word ")
+
+
+class InterruptedModel(FakeModel):
+    """Sends its own process what Ctrl-C sends, after two words."""
+
+    def ask(self, images: Sequence[str], prompt: str, **options: Any) -> Iterator[AskEvent]:
+        yield values.start()
+        yield values.token(0, "A")
+        yield values.token(1, " red")
+        os.kill(os.getpid(), signal.SIGINT)
+        yield values.token(2, " never")
+
+
+@dataclass
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+    loaded: list[dict[str, Any]]
+
+
+def run(
+    *argv: str,
+    model: Any = None,
+    load: Callable[..., Any] | None = None,
+    stdin: BinaryIO | None = None,
+    stdout: io.StringIO | None = None,
+) -> Outcome:
+    """Run ``vlm`` with ``argv`` in this process, with ``model`` (or what ``load`` does) for every model."""
+    loaded: list[dict[str, Any]] = []
+
+    def record(**options: Any) -> Any:
+        loaded.append(options)
+        return load(**options) if load else (FakeModel() if model is None else model)
+
+    out, err = stdout or io.StringIO(), io.StringIO()
+    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0))
+    return Outcome(code, out.getvalue(), err.getvalue(), loaded)
+
+
+MODELS = {"plain": FakeModel, "endless": EndlessModel, "interrupted": InterruptedModel}
+
+
+if __name__ == "__main__":
+    chosen = MODELS[os.environ.get("FAKE_MODEL", "plain")]()
+    sys.exit(main(None, Runtime(lambda **options: chosen, sys.stdin.buffer, sys.stdout, sys.stderr)))

@@ -1,0 +1,117 @@
+"""Hand-built results for the sinks."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vlmcli.types import (
+    Answer,
+    AskEvent,
+    ImageInfo,
+    ModelInfo,
+    Position,
+    Score,
+    Start,
+    TokenEvent,
+    TopK,
+    TopToken,
+    Usage,
+    Zeroshot,
+)
+
+MODEL = ModelInfo("tiny", None, "float32", "cpu")
+IMAGE = ImageInfo("red.png", "ab" * 32, (640, 480), (96, 96), 64, ("first frame of 12",))
+USAGE = Usage(prompt_tokens=70, image_tokens=64, completion_tokens=0)
+
+
+def top(token: str, probability: float, token_id: int = 7) -> TopToken:
+    return TopToken(token_id, token, token.encode(), math.log(probability) if probability else -math.inf)
+
+
+def token(index: int, text: str, alternatives: tuple[TopToken, ...] = ()) -> TokenEvent:
+    return TokenEvent(
+        index, 100 + index, text, text, text.encode(errors="replace"), math.log(0.5), alternatives, 0.1 * (index + 1)
+    )
+
+
+def start() -> Start:
+    return Start(MODEL, (IMAGE,), USAGE)
+
+
+def answer(*texts: str, reason: str = "stop") -> Answer:
+    tokens = tuple(token(i, text) for i, text in enumerate(texts))
+    usage = Usage(70, 64, len(texts))
+    return Answer("".join(texts), tokens, reason, MODEL, (IMAGE,), usage, {"total": 12.5})  # type: ignore[arg-type]
+
+
+def events(*texts: str) -> Iterator[AskEvent]:
+    yield start()
+    yield from (token(i, text) for i, text in enumerate(texts))
+    yield answer(*texts)
+
+
+def interrupted_events(*texts: str) -> Iterator[AskEvent]:
+    """Ctrl-C after the last of ``texts``, from an engine that does not handle it."""
+    yield start()
+    yield from (token(i, text) for i, text in enumerate(texts))
+    raise KeyboardInterrupt
+
+
+def position(index: int, text: str, follows: str | None = None, count: int = 1, kind: str = "text") -> Position:
+    logprob = None if follows is None else math.log(0.25)
+    return Position(
+        index=index,
+        kind=kind,  # type: ignore[arg-type]
+        id=index,
+        token=text,
+        next_id=None if follows is None else index + 1,
+        next_token=follows,
+        logprob=logprob,
+        rank=None if follows is None else 2,
+        surprisal=None if logprob is None else -logprob,
+        entropy=1.5,
+        top=(top(" red", 0.75, 3), top(" blue", 0.25, 4)),
+        count=count,
+    )
+
+
+def replace_top(position: Position, *tops: TopToken) -> Position:
+    return replace(position, top=tops)
+
+
+def topk(*positions: Position) -> TopK:
+    return TopK(positions, MODEL, (IMAGE,), USAGE, {"total": 3.0})
+
+
+def zeroshot(*, sigmoid: bool = True, images: int = 1) -> Zeroshot:
+    scores = tuple(
+        Score(f"image{i}.png", label, logit, 0.5 if sigmoid else None, softmax)
+        for i in range(images)
+        for label, logit, softmax in (("a cat", -2.0, 0.1), ("a [bold]dog", 3.0, 0.9))
+    )
+    infos = tuple(ImageInfo(f"image{i}.png", "00", (8, 8)) for i in range(images))
+    return Zeroshot(scores, MODEL, infos, {"total": 1.0})
+
+
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class ClosedPipe(io.StringIO):
+    """A stream whose reader leaves after ``characters``."""
+
+    def __init__(self, characters: int) -> None:
+        super().__init__()
+        self._left = characters
+
+    def write(self, text: str) -> int:
+        self._left -= len(text)
+        if self._left < 0:
+            raise BrokenPipeError
+        return super().write(text)

@@ -1,0 +1,135 @@
+"""The Python interface, as somebody would use it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny
+from vlmcli import load
+from vlmcli.api import DualModel, VlmModel
+from vlmcli.errors import ImageError, InputError, UsageError
+from vlmcli.types import Answer, Message, Sampling, Start
+
+SHORT = Sampling(max_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def llava(checkpoint: Any) -> VlmModel:
+    loaded = load(checkpoint("llava").folder, device="cpu")
+    assert isinstance(loaded, VlmModel)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def llama(checkpoint: Any) -> VlmModel:
+    loaded = load(str(checkpoint("llama").folder), device="cpu")
+    assert isinstance(loaded, VlmModel)
+    return loaded
+
+
+def answer(events: Any) -> Answer:
+    *_, last = events
+    assert isinstance(last, Answer)
+    return last
+
+
+def prompt_tokens(events: Any) -> int:
+    start = next(events)
+    assert isinstance(start, Start)
+    return start.usage.prompt_tokens
+
+
+def test_an_image_is_a_path_bytes_or_pil(llava: VlmModel, tmp_path: Path) -> None:
+    """However the same pixels arrive, the answer is the same."""
+    buffer = io.BytesIO()
+    tiny.picture(3).save(buffer, "PNG")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    forms = [str(tmp_path / "a.png"), tmp_path / "a.png", buffer.getvalue(), tiny.picture(3), [tiny.picture(3)]]
+    answers = [answer(llava.ask(form, "What is it?", sampling=SHORT)) for form in forms]
+    assert len({a.text for a in answers}) == 1 and all(len(a.images) == 1 for a in answers)
+
+
+def test_no_image_is_a_text_prompt(llava: VlmModel) -> None:
+    assert answer(llava.ask(None, "Hello", sampling=SHORT)).usage.image_tokens == 0
+    assert answer(llava.ask((), "Hello", sampling=SHORT)).images == ()
+
+
+def test_system_and_earlier_messages(llava: VlmModel) -> None:
+    earlier = [Message("user", "What is it?", images=1), Message("assistant", "a cat")]
+    pictures = [tiny.picture(1), tiny.picture(2)]
+    plain = prompt_tokens(llava.ask(pictures[:1], "And this?"))
+    assert prompt_tokens(llava.ask(pictures[:1], "And this?", system="be brief")) > plain
+    longer = prompt_tokens(llava.ask(pictures, "And this?", messages=earlier))
+    assert longer > plain + 16
+    with pytest.raises(UsageError, match="show 1 images, and 0"):
+        next(llava.ask(None, "And this?", messages=earlier))
+
+
+def test_raw_has_no_system_prompt(llama: VlmModel) -> None:
+    with pytest.raises(UsageError):
+        next(llama.ask(None, "Hello", system="be brief", raw=True))
+
+
+def test_topk_of_a_base_model_reads_the_prompt_as_it_stands(folder_of: Any) -> None:
+    folder = folder_of("llama")
+    (folder / "chat_template.jinja").unlink()
+    base: Any = load(folder, device="cpu")
+    table = base.topk(None, "The dog jumped over the", at="all")
+    assert "".join(row.token for row in table.positions) == "<s>The dog jumped over the"
+    with pytest.raises(InputError, match="template"):
+        next(base.ask(None, "The dog jumped over the"))
+
+
+def test_topk_and_ask_agree_on_the_first_token(llava: VlmModel) -> None:
+    (row,) = llava.topk(tiny.picture(), "What is it?").positions
+    first = answer(llava.ask(tiny.picture(), "What is it?", sampling=SHORT)).tokens[0]
+    assert (row.top[0].id, row.top[0].logprob) == (first.id, pytest.approx(first.logprob, abs=1e-5))
+
+
+def test_zeroshot(checkpoint: Any) -> None:
+    dual = load(checkpoint("siglip").folder, device="cpu")
+    assert isinstance(dual, DualModel)
+    scores = dual.zeroshot([tiny.picture(1), tiny.picture(2)], ["a cat", "a dog"], template="a photo of {}").scores
+    assert len(scores) == 4 and {score.label for score in scores} == {"a cat", "a dog"}
+    assert dual.info.dtype == "float32" and dual.spec is None
+
+
+def test_images_beyond_the_limit_are_refused(checkpoint: Any) -> None:
+    small: Any = load(checkpoint("llava").folder, device="cpu", max_pixels=100)
+    with pytest.raises(ImageError):
+        next(small.ask(tiny.picture(), "What is it?"))
+
+
+def test_threads(checkpoint: Any) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        load(checkpoint("llama").folder, device="cpu", threads=1)
+        assert torch.get_num_threads() == 1
+        with pytest.raises(UsageError):
+            load(checkpoint("llama").folder, threads=0)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import vlmcli", "import vlmcli.api", "from vlmcli import load", "import vlmcli; dir(vlmcli)"]
+)
+def test_importing_is_light(statement: str) -> None:
+    code = f"import sys; {statement}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_unknown_attributes() -> None:
+    import vlmcli
+
+    assert vlmcli.__version__
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        vlmcli.nothing_of_the_kind  # noqa: B018

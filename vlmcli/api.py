@@ -1,0 +1,218 @@
+"""The Python interface: ``load`` a model, then ``ask``, ``topk`` or ``zeroshot`` it.
+
+    from vlmcli import load
+
+    vlm = load("picturebook")
+    for event in vlm.ask("photo.jpg", "What is this?"):
+        ...
+
+What goes in and comes out is plain values, listed in ``vlmcli.types``; errors are those of ``vlmcli.errors``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
+
+from vlmcli.catalog import Catalog, ModelSpec
+from vlmcli.errors import UsageError
+from vlmcli.inputs.image import ImageSource, LoadedImage, load_image
+from vlmcli.types import AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
+from vlmcli.weights import Checkpoint, resolve
+
+# Commands import this module before they know that they need a model: torch comes with the first call.
+if TYPE_CHECKING:
+    from vlmcli.models.dual import Dual
+    from vlmcli.models.vlm import Vlm
+    from vlmcli.tasks.request import Request
+
+Images = ImageSource | Sequence[ImageSource] | None
+"""One image or several: a path, a URL, "-" (standard input), the bytes of a file, or a PIL image."""
+
+DEFAULT_MAX_PIXELS = 64_000_000
+
+
+class _Model:
+    """What both kinds of model share: where it came from, and how images are read."""
+
+    def __init__(self, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool) -> None:
+        self.spec: ModelSpec | None = checkpoint.spec
+        self.load_ms = load_ms
+        self._max_pixels = max_pixels
+        self._allow_private_urls = allow_private_urls
+
+    def _read(self, images: Images) -> tuple[LoadedImage, ...]:
+        return tuple(
+            load_image(source, max_pixels=self._max_pixels, allow_private_urls=self._allow_private_urls)
+            for source in _as_sequence(images)
+        )
+
+
+class VlmModel(_Model):
+    """A model that answers about images (or about text alone)."""
+
+    def __init__(
+        self, vlm: Vlm, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
+    ) -> None:
+        super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
+        self.vlm = vlm
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which weights these are, and where they run."""
+        return self.vlm.info
+
+    def ask(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        messages: Sequence[Message] | None = None,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+        raw: bool = False,
+    ) -> Iterator[AskEvent]:
+        """Ask about images: Start, a TokenEvent for each token as it is generated, Answer.
+
+        Args:
+            images: one image, several, or None.
+            prompt: the question.
+            messages: earlier turns; their images are the first of ``images``, the others belong to ``prompt``.
+            system: a system prompt.
+            sampling: how tokens are picked; greedy if not given.
+            raw: the prompt goes to the processor as it stands, with the model's own image placeholders.
+
+        Raises InputError, UsageError, NumericalError, OutOfMemory, when the first event is asked for or later.
+        """
+        from vlmcli.tasks.ask import ask
+
+        request = self._request(images, prompt, messages, system, raw)
+        yield from ask(self.vlm, request, sampling or Sampling())
+
+    def topk(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        k: int = 5,
+        at: Literal["last", "all"] | int = "last",
+        system: str | None = None,
+        raw: bool = False,
+        expand_images: bool = False,
+    ) -> TopK:
+        """The ``k`` likeliest next tokens at the last position, at all of them, or at position number ``at``.
+
+        The prompt goes through the chat template, unless ``raw``, or unless the model has none and no image is given.
+        """
+        from vlmcli.tasks.topk import topk
+
+        request = self._request(images, prompt, None, system, raw)
+        if not request.images and not system and not self.vlm.has_template:
+            request = replace(request, raw=True)
+        return topk(self.vlm, request, k=k, at=at, expand_images=expand_images)
+
+    def _request(
+        self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool
+    ) -> Request:
+        from vlmcli.tasks.request import Request
+
+        if raw and (messages or system):
+            raise UsageError("a raw prompt has no system prompt and no earlier messages", hint="write them into it")
+        loaded = self._read(images)
+        earlier = tuple(messages or ())
+        own = len(loaded) - sum(message.images for message in earlier)
+        if own < 0:
+            raise UsageError(f"the messages show {len(loaded) - own} images, and {len(loaded)} were given")
+        opening = (Message("system", system),) if system else ()
+        return Request((*opening, *earlier, Message("user", prompt, images=own)), loaded, raw, self.load_ms)
+
+
+class DualModel(_Model):
+    """A model that scores labels against images."""
+
+    def __init__(
+        self, dual: Dual, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
+    ) -> None:
+        super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
+        self.dual = dual
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which weights these are, and where they run."""
+        return self.dual.info
+
+    def zeroshot(self, images: Images, labels: Sequence[str], *, template: str = "{}") -> Zeroshot:
+        """Every image against every label: raw logit, sigmoid (where the model was trained so) and softmax.
+
+        Raises InputError, UsageError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.zeroshot import zeroshot
+
+        loaded = self._read(images)
+        return zeroshot(self.dual, loaded, labels, template=template, load_ms=self.load_ms)
+
+
+def load(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    kind: Literal["vlm", "dual"] = "vlm",
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    allow_private_urls: bool = False,
+    catalog: Catalog | None = None,
+) -> VlmModel | DualModel:
+    """Load a model; what kind it is, its own configuration says.
+
+    Args:
+        model: a name of the catalogue, a folder, or a hub id; None is the catalogue's default of ``kind``.
+        device: ``auto`` (cuda > mps > cpu), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
+        threads: CPU threads for the whole process; None leaves torch's choice.
+        max_pixels: larger images are refused before they are decoded.
+        allow_private_urls: fetch image URLs from private, loopback and link-local addresses too.
+        catalog: the known models; None reads the shipped models.toml and the user's.
+
+    Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
+    """
+    from vlmcli.models.dual import Dual
+    from vlmcli.models.load import load as load_checkpoint
+
+    catalog = catalog or Catalog.load()
+    name = catalog.default(kind).name if model is None else os.fspath(model)
+    if isinstance(model, os.PathLike):
+        name = str(Path(name).absolute())  # a path object is a folder, never a name of the catalogue
+    _set_threads(threads)
+    checkpoint = resolve(name, catalog)
+    began = time.perf_counter()
+    loaded = load_checkpoint(checkpoint, device, dtype)
+    load_ms = 1000 * (time.perf_counter() - began)
+    if isinstance(loaded, Dual):
+        return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+    return VlmModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+
+
+def _as_sequence(images: Images) -> Sequence[ImageSource]:
+    """One image is a sequence of one; strings and bytes are images, not sequences."""
+    if images is None:
+        return ()
+    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
+        return (images,)
+    return images
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    if threads < 1:
+        raise UsageError("threads must be at least 1")
+    import torch
+
+    torch.set_num_threads(threads)

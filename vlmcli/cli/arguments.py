@@ -1,0 +1,167 @@
+"""Which of the words on the command line are images, and which are prompt or labels.
+
+Images come first. What exists, is a URL, or is ``-`` is an image; what looks like the name of a file but does not
+exist is an error, because a silently missing image would be answered with an invention; a path inside a longer text
+is never looked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vlmcli.errors import InputError, UsageError
+
+STDIN = "-"
+DEFAULT_PROMPT = "Describe the image."
+DEFAULT_PROMPT_SEVERAL = "Describe the images."
+
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_FILE_SUFFIX = re.compile(
+    r"\S\.(?:apng|avif|bmp|dng|gif|heic|heif|ico|jfif|jp2|jpe|jpeg|jpg|jxl|pbm|pgm|png|pnm|ppm|svg|tga|tif|tiff|webp"
+    r"|avi|mkv|mov|mp4|pdf|webm)",
+    re.IGNORECASE,
+)
+_NAME_MAX_BYTES = 255
+_RELATIVE = ("./", "../", "~/")
+_AS_PROMPT = "if it is meant as the prompt, write --prompt before it"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Images in order, and the prompt; None where the command line has none."""
+
+    images: tuple[str, ...]
+    prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """Images in order, and the labels to score against them, each once."""
+
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def split_ask(words: Sequence[str], images: Sequence[str] = (), prompt: str | None = None) -> Request:
+    """``IMAGE... [PROMPT]``: the last word is the prompt unless it is an image or ``prompt`` is given.
+
+    Raises InputError for a word that should be a file and is none, UsageError for a second ``-`` or an empty prompt.
+    """
+    first, last = list(words), prompt
+    if prompt is None and words and not is_image(words[-1]):
+        *first, last = words
+        if looks_like_file(last):
+            raise _no_such_file(last, _AS_PROMPT)
+    return Request(_checked_images([*images, *first]), _checked_prompt(last))
+
+
+def split_topk(words: Sequence[str], images: Sequence[str] = (), prompt: str | None = None) -> Request:
+    """``[IMAGE...] PROMPT``: the last word is the prompt, always.
+
+    Raises InputError and UsageError as split_ask, and UsageError where there is no prompt.
+    """
+    first, last = list(words), prompt
+    if prompt is None and words:
+        *first, last = words
+        if is_image(last) and (last == STDIN or looks_like_file(last)):
+            raise UsageError(f"no prompt: {last!r} is an image", f"give a prompt after the images; {_AS_PROMPT}")
+    return Request(_checked_images([*images, *first]), _checked_prompt(last))
+
+
+def split_zeroshot(words: Sequence[str], images: Sequence[str] = (), labels: Sequence[str] = ()) -> LabelRequest:
+    """``IMAGE... LABEL...``: images as long as the words are images, then labels, to which ``labels`` are added.
+
+    Raises InputError for a word that should be a file and is none, UsageError for an image after a label, or where
+    images or labels are missing.
+    """
+    end = next((i for i, word in enumerate(words) if not is_image(word)), len(words))
+    leading, rest = [*images, *words[:end]], words[end:]
+    if rest and not leading and looks_like_file(rest[0]):
+        raise _no_such_file(rest[0], None)
+    for word in rest:
+        _check_label(word)
+    return LabelRequest(_some(_checked_images(leading), "image"), _some(_unique([*rest, *labels]), "label"))
+
+
+def is_image(word: str) -> bool:
+    """Whether ``word`` names an image: standard input, a URL, or something that exists."""
+    return word == STDIN or is_url(word) or os.path.exists(word)
+
+
+def is_url(word: str) -> bool:
+    """Whether ``word`` is an http(s) URL as a whole."""
+    return _URL.fullmatch(word) is not None
+
+
+def looks_like_file(word: str) -> bool:
+    """Whether ``word`` as a whole has the form of a file name or a URL, existing or not.
+
+    That is: the ending of an image, film or PDF; or a path separator and no spaces; or a leading ./ ../ or ~/
+    """
+    if "\n" in word or (len(word) > _NAME_MAX_BYTES and " " in word):
+        return False
+    if word.startswith(_RELATIVE) or _has_file_suffix(word):
+        return True
+    separators = {os.sep, os.altsep or os.sep}
+    return not re.search(r"\s", word) and len(word) > 1 and any(separator in word for separator in separators)
+
+
+def with_piped_text(prompt: str | None, piped: str | None) -> str | None:
+    """The prompt with the text from standard input before it, on lines of its own."""
+    if not piped or not piped.strip():
+        return prompt
+    text = piped.rstrip("\r\n")
+    return text if prompt is None else f"{text}\n{prompt}"
+
+
+def default_prompt(images: Sequence[str]) -> str:
+    """What is asked about images that come without a prompt. Raises UsageError where there are none either."""
+    if not images:
+        raise UsageError("nothing to ask: neither an image nor a prompt", "for example: vlm ask photo.jpg")
+    return DEFAULT_PROMPT if len(images) == 1 else DEFAULT_PROMPT_SEVERAL
+
+
+def _has_file_suffix(word: str) -> bool:
+    start = word.rfind(".") - 1
+    return start >= 0 and _FILE_SUFFIX.fullmatch(word, start) is not None
+
+
+def _checked_images(images: Sequence[str]) -> tuple[str, ...]:
+    for image in images:
+        if not is_image(image):
+            raise _no_such_file(image, "images come first, the prompt last")
+    if list(images).count(STDIN) > 1:
+        raise UsageError("- is given twice", "standard input holds one image")
+    return tuple(images)
+
+
+def _checked_prompt(prompt: str | None) -> str | None:
+    if prompt is not None and not prompt.strip():
+        raise UsageError("the prompt is empty")
+    return prompt
+
+
+def _check_label(word: str) -> None:
+    if is_image(word) and (word == STDIN or looks_like_file(word)):
+        raise UsageError(f"the image {word!r} comes after a label", "give the images first, then the labels")
+    if _has_file_suffix(word):
+        raise _no_such_file(word, "if it is meant as a label, write --label before it")
+    if not word.strip():
+        raise UsageError("a label is empty")
+
+
+def _unique(labels: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(labels))
+
+
+def _some(words: Sequence[str], what: str) -> tuple[str, ...]:
+    if not words:
+        raise UsageError(f"no {what}", "for example: vlm zeroshot photo.jpg 'a cat' 'a dog'")
+    return tuple(words)
+
+
+def _no_such_file(name: str, hint: str | None) -> InputError:
+    return InputError(f"no such file: {name}", hint)

@@ -1,0 +1,100 @@
+"""vlm ask: a question about images, answered token by token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcli.cli import options
+from vlmcli.cli.arguments import default_prompt, split_ask
+from vlmcli.cli.checks import stops, within
+from vlmcli.cli.options import ModelOptions, OutputOptions
+from vlmcli.cli.prompt import add_piped_text, check_raw, may_have_prompt
+from vlmcli.cli.runtime import Runtime
+from vlmcli.errors import UsageError
+from vlmcli.types import Sampling
+
+if TYPE_CHECKING:
+    from vlmcli.render.sink import Sink
+
+_SAMPLING_NAMES = {"top_p": "--top-p", "top_k": "--top-k", "min_p": "--min-p", "seed": "--seed"}
+
+
+def ask(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE... [PROMPT]", hidden=True),
+    ] = None,
+    image: options.Images = None,
+    prompt: options.Prompt = None,
+    system: options.System = None,
+    model: options.Model = None,
+    max_tokens: Annotated[
+        int, typer.Option(callback=within(1), metavar="N", help="The most tokens of an answer.")
+    ] = 512,
+    temperature: Annotated[
+        float, typer.Option(callback=within(0), metavar="T", help="Randomness; 0 always takes the likeliest token.")
+    ] = 0.0,
+    top_p: Annotated[
+        float,
+        typer.Option(
+            callback=within(0, 1, above=True), metavar="P", help="Sample from the likeliest tokens that sum to P."
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(callback=within(0), metavar="K", help="Sample from the K likeliest tokens; 0: all.")
+    ] = 0,
+    min_p: Annotated[
+        float, typer.Option(callback=within(0, 1), metavar="P", help="Drop tokens below P times the likeliest.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(callback=within(0, above=True), metavar="R", help="Above 1: repeat less.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(callback=within(0, 2**63 - 1), metavar="N", help="Makes sampling repeatable.")
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT. Can be repeated.")] = None,
+    raw: options.Raw = False,
+    top_logprobs: Annotated[
+        int, typer.Option(callback=within(0), metavar="N", help="With --json or --jsonl: N alternatives a token.")
+    ] = 0,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    max_pixels: options.MaxPixels = None,
+    allow_private_urls: options.PrivateUrls = False,
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Ask a model about images.
+
+    IMAGE is a file, a URL, or - for an image on standard input. Without a prompt the image is described; without
+    an image the prompt stands alone. Text that is piped in goes before the prompt.
+    """
+    runtime, output = Runtime.of(context), OutputOptions(json, jsonl, quiet, verbose)
+    sink = output.sink(runtime)
+    if top_logprobs and not (json or jsonl):
+        raise UsageError("--top-logprobs needs --json or --jsonl", "vlm topk shows probabilities as a table")
+    check_raw(raw, system)
+    request = split_ask(words or (), image or (), prompt)
+    sampling = Sampling(
+        max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stops(stop or ()), top_logprobs
+    )
+    _note_greedy(sampling, sink)
+    if not may_have_prompt(runtime, request):
+        default_prompt(request.images)
+    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, sink, "ask")
+    text = add_piped_text(runtime, sink, request) or default_prompt(request.images)
+    sink.ask(vlm.ask(request.images, text, system=system, sampling=sampling, raw=raw))
+
+
+def _note_greedy(sampling: Sampling, sink: Sink) -> None:
+    default = Sampling()
+    idle = [flag for name, flag in _SAMPLING_NAMES.items() if getattr(sampling, name) != getattr(default, name)]
+    if idle and sampling.temperature == 0:
+        sink.note(f"{', '.join(idle)} without effect: temperature 0 always takes the likeliest token")

@@ -1,0 +1,90 @@
+"""Values of options, checked where they are read, so that a mistake costs one line and not a model's loading time."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar, cast
+
+import typer
+
+from vlmcli.errors import UsageError
+
+Number = TypeVar("Number", int, float)
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_PIXELS = re.compile(r"(\d{1,18}(?:\.\d+)?(?:e\d\d?)?)\s*([kMG]?)", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def within(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[Number | None], Number | None]:
+    """A Typer callback that wants a number from ``low`` (not ``low`` itself with ``above``) to ``high``.
+
+    Typer's own ranges let "nan" pass, and fill the help page. The callback raises typer.BadParameter.
+    """
+    start = f"greater than {low:g}" if above else f"at least {low:g}"
+    wanted = start if math.isinf(high) else f"{start} and at most {high:g}"
+
+    def check(value: Number | None) -> Number | None:
+        if value is None or ((low < value if above else low <= value) and value <= high and math.isfinite(value)):
+            return value
+        raise typer.BadParameter(f"{value} is not {wanted}.")
+
+    return check
+
+
+def device(text: str) -> str:
+    """A device's name. Raises UsageError for anything but auto, cpu, cuda, cuda:N and mps."""
+    if _DEVICE.fullmatch(text):
+        return text
+    raise UsageError(f"no such device: {text!r}", "use auto, cpu, cuda, cuda:N or mps")
+
+
+def dtype(text: str) -> str:
+    """A number format's name. Raises UsageError for one that is not in DTYPES."""
+    if text in DTYPES:
+        return text
+    raise UsageError(f"no such dtype: {text!r}", f"use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+
+
+def threads(number: int | None) -> int | None:
+    """A number of threads, or None for torch's own choice. Raises UsageError below 1."""
+    if number is None or number >= 1:
+        return number
+    raise UsageError(f"threads must be at least 1, not {number}")
+
+
+def pixels(text: str) -> int:
+    """A number of pixels such as 64000000, 64M or 0.5G. Raises UsageError for anything else, and for less than 1."""
+    match = _PIXELS.fullmatch(text.strip())
+    number = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if number < 1:
+        raise UsageError(f"--max-pixels cannot be {text!r}", "give a number of pixels such as 64000000 or 64M")
+    return number
+
+
+def position(text: str) -> Literal["last", "all"] | int:
+    """A position in the prompt: last, all or an index. Raises UsageError for anything else."""
+    if text in ("last", "all"):
+        return cast(Literal["last", "all"], text)
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--at cannot be {text!r}", "use last, all or the index of a position") from None
+
+
+def template(text: str) -> str:
+    """A label's template. Raises UsageError where it does not hold {} exactly once."""
+    if text.count("{}") == 1:
+        return text
+    raise UsageError(f"--template must hold {{}} once: {text!r}", "for example: --template 'a photo of {}'")
+
+
+def stops(texts: Sequence[str]) -> tuple[str, ...]:
+    """Stop strings. Raises UsageError for an empty one, which would stop every answer before it begins."""
+    if any(not text for text in texts):
+        raise UsageError("--stop is empty")
+    return tuple(texts)

@@ -1,0 +1,142 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcli.cli import checks
+from vlmcli.cli.notice import default_notice
+from vlmcli.cli.runtime import Runtime
+from vlmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from vlmcli.render.sink import Mode, Sink
+
+
+_DUAL_VERBS = ("zeroshot",)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    from vlmcli.catalog import Catalog
+
+    try:
+        return [spec.name for spec in Catalog.load().specs() if spec.name.startswith(incomplete)]
+    except UsageError:
+        return []  # A Tab press is no place to complain about the user's models.toml.
+
+
+Images = Annotated[
+    list[str] | None,
+    typer.Option("-i", "--image", metavar="IMAGE", help="An image: a file, a URL or -. Can be repeated."),
+]
+Prompt = Annotated[
+    str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="The prompt; then every word is an image.")
+]
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system message.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Give the prompt to the model as it stands, without chat template.")]
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="A name from 'vlm models', a folder, or a hub id (org/name).  [env: VLM_MODEL]",
+        autocompletion=complete_model,
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.  [env: VLM_DEVICE]")
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", metavar="DTYPE", help="auto, float32, bfloat16 or float16.  [env: VLM_DTYPE]")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="CPU threads of the model.  [env: VLM_THREADS]")
+]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option("--max-pixels", metavar="N", help="Refuse larger images, such as 64M.  [env: VLM_MAX_PIXELS]"),
+]
+PrivateUrls = Annotated[
+    bool, typer.Option("--allow-private-urls", help="Let image URLs lead to private and loopback addresses.")
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
+Jsonl = Annotated[bool, typer.Option("--jsonl", help="Write one JSON object a line, as things happen.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr, only errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Sizes, token counts and timings on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.  [env: VLM_DEBUG]")]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How results are written."""
+
+    json: bool = False
+    jsonl: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def mode(self) -> Mode:
+        """The sink's mode. Raises UsageError for options that contradict each other."""
+        if self.json and self.jsonl:
+            raise UsageError("--json and --jsonl exclude each other")
+        if self.quiet and self.verbose:
+            raise UsageError("-q and -v exclude each other")
+        if self.json or self.jsonl:
+            return "json" if self.json else "jsonl"
+        return "quiet" if self.quiet else "human"
+
+    def sink(self, runtime: Runtime) -> Sink:
+        """The sink for the runtime's streams."""
+        from vlmcli.render.sink import make_sink
+
+        streams = {"stdout": runtime.stdout, "stderr": runtime.stderr}
+        return make_sink(self.mode(), verbose=self.verbose, quiet=self.quiet, **streams)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model answers, and where; None where the command line does not say."""
+
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    max_pixels: str | None = None
+    allow_private_urls: bool = False
+
+    def settled(self) -> dict[str, Any]:
+        """What ``vlmcli.api.load`` takes, completed from the environment and the user's config file, and checked.
+
+        Raises UsageError for a value that makes no sense, wherever it comes from.
+        """
+        from vlmcli.config import setting
+
+        return {
+            "model": setting("model", self.model, None, str),
+            "device": checks.device(setting("device", self.device, "auto")),
+            "dtype": checks.dtype(setting("dtype", self.dtype, "auto")),
+            "threads": checks.threads(setting("threads", self.threads, None, int)),
+            "max_pixels": checks.pixels(setting("max_pixels", self.max_pixels, "64M")),
+            "allow_private_urls": self.allow_private_urls,
+        }
+
+    def open(self, runtime: Runtime, sink: Sink, verb: str) -> Any:
+        """Load a model that can ``verb``, after a word about it where none was named.
+
+        Raises UsageError for a model of the other kind, and what ``vlmcli.api.load`` raises.
+        """
+        settled = self.settled()
+        kind = "dual" if verb in _DUAL_VERBS else "vlm"
+        if settled["model"] is None:
+            sink.note(default_notice(kind))
+        model = runtime.load(kind=kind, **settled)
+        if not hasattr(model, verb):
+            other = "vlm ask and vlm topk" if verb in _DUAL_VERBS else "vlm zeroshot"
+            raise UsageError(f"{model.info.id} cannot do {verb}, it is another kind of model", f"made for {other}")
+        return model

@@ -1,0 +1,52 @@
+"""What a command gets from outside: the way to a model, and the three streams. Tests hand in their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TextIO, cast
+
+import typer
+
+Loader = Callable[..., Any]
+"""``vlmcli.api.load``, or a stand-in with its signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The outside world of one command. ``patience_s``: see vlmcli.cli.stdin."""
+
+    load: Loader
+    stdin: BinaryIO | None
+    stdout: TextIO
+    stderr: TextIO
+    patience_s: float = 0.2
+
+    @classmethod
+    def system(cls) -> Runtime:
+        """The process's own streams and the real models."""
+        for stream in (sys.stdout, sys.stderr):
+            _replace_unencodable(stream)
+        return cls(_load, getattr(sys.stdin, "buffer", None), sys.stdout, sys.stderr)
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Runtime:
+        """The runtime that main() gave to this command."""
+        return cast(Runtime, context.obj)
+
+
+def _load(model: str | None, **options: Any) -> Any:
+    # transformers' own warnings are about code, not about what the user asked; --debug users can set the variable.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from vlmcli.api import load
+
+    return load(model, **options)
+
+
+def _replace_unencodable(stream: TextIO) -> None:
+    # A character that the locale cannot express becomes "?" and not a crash in the middle of an answer.
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")

@@ -1,0 +1,108 @@
+"""The decoding loop: prefill, then sample and decode one token at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vlmcli.engine.sampling import Sampler, logprobs
+from vlmcli.inputs.detokenize import Detokenizer, Vocabulary
+from vlmcli.types import FinishReason, Sampling, TokenEvent, TopToken
+
+
+class Decoder(Protocol):
+    """What the loop needs of a model: ``models.vlm.Vlm``, or a fake."""
+
+    vocabulary: Vocabulary
+    eos_ids: frozenset[int]
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def context(self) -> int | None: ...
+
+    def prefill(self, inputs: Any) -> Any: ...
+
+    def step(self, state: Any, token_id: int) -> Tensor: ...
+
+
+def decode(model: Decoder, inputs: Any, sampling: Sampling) -> Generator[TokenEvent, None, FinishReason]:
+    """Generate an answer, one TokenEvent at a time; the generator's return value says why it ended.
+
+    ``stop``: an end-of-sequence token (which is the last event: its ``text`` is what had been held back) or a stop
+    string; ``length``: ``max_tokens``, or the model's context is full. ``elapsed_s`` counts from the call. Nothing is
+    computed beyond the token that was asked for last, so closing the generator stops the work.
+
+    Raises NumericalError for NaN or infinite logits, OutOfMemory, InputError.
+    """
+    began = time.perf_counter()
+    sampler = Sampler(sampling, model.device)
+    state = prefill(model, inputs)
+    text = Detokenizer(model.vocabulary, sampling.stop)
+    history = list(inputs.ids)
+    limit = token_limit(model, len(history), sampling)
+    for index in range(limit):
+        token_id, distribution = sample(sampler, history, state.logits)
+        history.append(token_id)
+        ended = token_id in model.eos_ids
+        piece = "" if ended else text.add(token_id)
+        if ended or index + 1 == limit:
+            piece += text.flush()
+        elapsed_s = time.perf_counter() - began
+        yield _event(model.vocabulary, index, token_id, piece, distribution, sampling.top_logprobs, elapsed_s)
+        if ended or text.stopped:
+            return "stop"
+        if index + 1 < limit:
+            decode_one(model, state, token_id)
+    return "length"
+
+
+def prefill(model: Decoder, inputs: Any) -> Any:
+    """Read the prompt; the state knows the logits of the first token."""
+    return model.prefill(inputs)
+
+
+def decode_one(model: Decoder, state: Any, token_id: int) -> Tensor:
+    """Append a token; the logits [V] of the next."""
+    return model.step(state, token_id)
+
+
+def sample(sampler: Sampler, history: list[int], logits: Tensor) -> tuple[int, Tensor]:
+    """The next id, and the log-probabilities [V] of the raw model distribution, before any filter."""
+    with torch.inference_mode():
+        distribution = logprobs(logits)  # first: it refuses NaN, of which nothing can be drawn
+        return sampler(history, logits), distribution
+
+
+def token_limit(model: Decoder, prompt_tokens: int, sampling: Sampling) -> int:
+    """``max_tokens``, or what the prompt leaves of the context."""
+    return sampling.max_tokens if model.context is None else min(sampling.max_tokens, model.context - prompt_tokens)
+
+
+def top_tokens(vocabulary: Vocabulary, distribution: Tensor, k: int) -> tuple[TopToken, ...]:
+    """The ``k`` likeliest tokens of log-probabilities [V], the likeliest first."""
+    values, ids = distribution.topk(min(k, len(distribution)))
+    return tuple(
+        TopToken(i, vocabulary.token(i), vocabulary.bytes(i), value)
+        for i, value in zip(ids.tolist(), values.tolist(), strict=True)
+    )
+
+
+def _event(
+    vocabulary: Vocabulary, index: int, token_id: int, text: str, distribution: Tensor, top: int, elapsed_s: float
+) -> TokenEvent:
+    return TokenEvent(
+        index=index,
+        id=token_id,
+        token=vocabulary.token(token_id),
+        text=text,
+        bytes=vocabulary.bytes(token_id),
+        logprob=float(distribution[token_id]),
+        top=top_tokens(vocabulary, distribution, top) if top else (),
+        elapsed_s=elapsed_s,
+    )

@@ -1,0 +1,144 @@
+"""A folder in Hugging Face layout -> the model in it, whichever family it is of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+import transformers
+from transformers.models.auto import modeling_auto as auto
+
+from vlmcli.errors import ModelError, VlmError
+from vlmcli.models.device import memory_guard, pick_device, pick_dtype
+from vlmcli.models.dual import Dual
+from vlmcli.models.torchvision_shim import mend_torchvision
+from vlmcli.models.vlm import Vlm
+from vlmcli.types import ModelInfo
+from vlmcli.weights import Checkpoint
+
+Kind = Literal["vlm", "llm", "dual"]
+
+# In the order in which a model type that stands in several is looked up.
+_KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
+    ("vlm", auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, transformers.AutoModelForImageTextToText),
+    ("llm", auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, transformers.AutoModelForCausalLM),
+    (
+        "dual",
+        auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+        transformers.AutoModelForZeroShotImageClassification,
+    ),
+)
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Vlm | Dual:
+    """Load a checkpoint onto a device.
+
+    Args:
+        checkpoint: a folder with config.json, *.safetensors, a tokenizer and, for images, a processor.
+        device: ``auto`` (cuda > mps > cpu), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
+        dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16``, ``float16``.
+
+    Raises:
+        ModelError: transformers cannot load it, or weights are missing.
+        UsageError: no such device or dtype.
+        OutOfMemory: it does not fit.
+    """
+    where = pick_device(device)
+    numbers = pick_dtype(dtype, where)
+    with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
+        mend_torchvision()  # transformers imports it for text-only models too
+        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+        kind, loader = _kind(config)
+        processor = _processor(checkpoint, kind)
+        model = _model(loader, checkpoint, numbers).to(where)
+    info = ModelInfo(checkpoint.id, checkpoint.revision, str(numbers).removeprefix("torch."), str(where))
+    if kind == "dual":
+        return Dual(model, processor, info)
+    return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
+
+
+def _kind(config: Any) -> tuple[Kind, Any]:
+    """The kind of model and its auto class: what ``architectures`` names, else the first that knows the type."""
+    candidates = [
+        (kind, names[config.model_type], loader) for kind, names, loader in _KINDS if config.model_type in names
+    ]
+    if not candidates:
+        raise ModelError(
+            f"models of type {config.model_type!r} neither answer about images nor compare them with labels",
+            hint="vlm reads image-text-to-text, text-only and CLIP- or SigLIP-shaped checkpoints",
+        )
+    named = set(config.architectures or ())
+    for kind, classes, loader in candidates:
+        if named & ({classes} if isinstance(classes, str) else set(classes)):
+            return kind, loader
+    kind, _, loader = candidates[0]
+    return kind, loader
+
+
+def _processor(checkpoint: Checkpoint, kind: Kind) -> Any:
+    """The checkpoint's processor; for a text-only model its tokenizer."""
+    if kind == "llm":
+        return transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **_LOCAL)
+    processor = transformers.AutoProcessor.from_pretrained(checkpoint.folder, **_LOCAL)
+    if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
+        raise ModelError(
+            f"{checkpoint.id} has no complete processor",
+            hint="the folder needs the image processor's and the tokenizer's files beside the weights",
+        )
+    return processor
+
+
+def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """The weights, in eval mode, with transformers' default attention: sdpa where the family has it.
+
+    Weights that are missing would be random numbers: an error, never a silent answer.
+    """
+    model, report = loader.from_pretrained(
+        checkpoint.folder,
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        **_LOCAL,
+    )
+    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if missing:
+        raise ModelError(
+            f"{checkpoint.id} lacks {len(missing)} of the weights that its config.json asks for: {missing[0]}",
+            hint="the download may be incomplete, or config.json belongs to another model",
+        )
+    if model.config.get_text_config().is_encoder_decoder:
+        raise ModelError(f"{checkpoint.id} is an encoder-decoder model, which vlm cannot run yet")
+    return model.eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and warnings off stderr: that channel is the command's own."""
+    logging = transformers.utils.logging
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _one_line(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever transformers raises about a checkpoint, as a ModelError of one line."""
+    try:
+        yield
+    except (VlmError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{checkpoint.id}: a JSON file of it is broken: {error}") from error
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"{checkpoint.id} cannot be loaded: {reason}") from error

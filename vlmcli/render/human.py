@@ -1,0 +1,106 @@
+"""Results for a person: the answer alone on stdout as it comes, tables, everything else on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from vlmcli.errors import VlmError
+from vlmcli.render.escape import TerminalFilter
+from vlmcli.render.notes import Notes
+from vlmcli.render.record import Interrupted, consume
+from vlmcli.render.table import Table, table_lines
+from vlmcli.render.terminal import Terminal
+from vlmcli.render.views import model_lines, models_table, topk_tables, zeroshot_tables
+from vlmcli.types import AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+
+
+@dataclass(frozen=True, slots=True)
+class HumanSink:
+    """The sink of a terminal session, and of a pipe into grep."""
+
+    stdout: TextIO
+    notes: Notes
+
+    def ask(self, events: Iterator[AskEvent]) -> None:
+        """Stream the answer token by token. Raises Interrupted after Ctrl-C, when the line has been ended."""
+        stream = _AnswerStream(self.stdout)
+
+        def show(event: AskEvent) -> None:
+            if isinstance(event, Start):
+                self.notes.images(event.images)
+                self.notes.inputs(event.model, event.images, event.usage)
+            elif isinstance(event, TokenEvent):
+                stream.write(event.text)
+
+        try:
+            answer = consume(events, show)
+            stream.write(answer.text[stream.taken :])
+        finally:
+            stream.end()
+        self.notes.outcome(answer)
+        if answer.finish_reason == "interrupted":
+            raise Interrupted
+
+    def topk(self, result: TopK) -> None:
+        """Print the table of candidates."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images, result.usage)
+        self._tables(topk_tables(result, Terminal.of(self.stdout)))
+        self.notes.timings(result.timings_ms)
+
+    def zeroshot(self, result: Zeroshot) -> None:
+        """Print one table of labels an image."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images)
+        self._tables(zeroshot_tables(result))
+        self.notes.timings(result.timings_ms)
+
+    def models(self, entries: Sequence[ModelEntry]) -> None:
+        """Print the catalogue."""
+        self._tables([models_table(entries)])
+
+    def model(self, entry: ModelEntry) -> None:
+        """Print one model of the catalogue."""
+        self._lines(model_lines(entry))
+
+    def error(self, error: VlmError) -> None:
+        """Print what went wrong on stderr."""
+        self.notes.error(error)
+
+    def note(self, text: str) -> None:
+        """Print something that the user should know on stderr."""
+        self.notes.note(text)
+
+    def _tables(self, tables: Iterable[Table]) -> None:
+        terminal = Terminal.of(self.stdout)
+        self._lines("\n\n".join("\n".join(table_lines(table, terminal)) for table in tables).split("\n"))
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        self.stdout.write("".join(line + "\n" for line in lines))
+        self.stdout.flush()
+
+
+class _AnswerStream:
+    """The answer on its way to stdout: filtered, flushed at once, and ended by exactly one line feed of ours."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self.taken = 0
+        self._stdout = stdout
+        self._filter = TerminalFilter()
+        self._line_open = False
+
+    def write(self, text: str) -> None:
+        self.taken += len(text)
+        shown = self._filter.feed(text)
+        if shown:
+            self._line_open = not shown.endswith("\n")
+            self._stdout.write(shown)
+            self._stdout.flush()
+
+    def end(self) -> None:
+        if self._line_open:
+            self._line_open = False
+            self._stdout.write("\n")
+            self._stdout.flush()

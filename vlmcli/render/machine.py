@@ -1,0 +1,160 @@
+"""Results for a program: one JSON object, or one object a line as things happen."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from vlmcli.errors import VlmError
+from vlmcli.render.notes import Notes
+from vlmcli.render.objects import (
+    SCHEMA_VERSION,
+    Object,
+    answer_object,
+    entry_object,
+    error_object,
+    position_object,
+    start_object,
+    started_object,
+    streamed_token_object,
+    topk_object,
+    zeroshot_object,
+)
+from vlmcli.render.record import Interrupted, consume
+from vlmcli.render.terminal import Terminal
+from vlmcli.types import Answer, AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+
+# json.dumps leaves these as they are, and a terminal acts on some of them.
+_CONTROLS = re.compile("[\x7f-\x9f]")
+# A list of numbers over several lines. JSON has no line feeds inside of strings, so none of them can match.
+_NUMBERS = re.compile(r"\[\n\s*(-?\d[^\[\]{}\"]*?)\s*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSink:
+    """One object a command, written when it is complete."""
+
+    stdout: TextIO
+    notes: Notes
+
+    def ask(self, events: Iterator[AskEvent]) -> None:
+        """Write the answer. Raises Interrupted after Ctrl-C, when the partial answer has been written."""
+        answer = consume(events, lambda event: _note_start(self.notes, event))
+        self._write(answer_object(answer))
+        _end_ask(self.notes, answer)
+
+    def topk(self, result: TopK) -> None:
+        """Write next-token probabilities."""
+        _note_result(self.notes, result)
+        self._write(topk_object(result))
+
+    def zeroshot(self, result: Zeroshot) -> None:
+        """Write scored labels."""
+        _note_result(self.notes, result)
+        self._write(zeroshot_object(result))
+
+    def models(self, entries: Sequence[ModelEntry]) -> None:
+        """Write the catalogue."""
+        self._write({"schema_version": SCHEMA_VERSION, "models": [entry_object(entry) for entry in entries]})
+
+    def model(self, entry: ModelEntry) -> None:
+        """Write one model of the catalogue."""
+        self._write({"schema_version": SCHEMA_VERSION, **entry_object(entry)})
+
+    def error(self, error: VlmError) -> None:
+        """Write what went wrong to both streams: the object for the program, the line for whoever runs it."""
+        self._write(error_object(error))
+        self.notes.error(error)
+
+    def note(self, text: str) -> None:
+        """Print something that the user should know on stderr."""
+        self.notes.note(text)
+
+    def _write(self, value: Object) -> None:
+        _write(self.stdout, value, indent=2)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonlSink:
+    """One object a line, flushed: ``start``, then ``token`` ..., then ``done``, which holds what ``--json`` writes."""
+
+    stdout: TextIO
+    notes: Notes
+
+    def ask(self, events: Iterator[AskEvent]) -> None:
+        """Write each event as it comes. Raises Interrupted after Ctrl-C, when ``done`` has been written."""
+
+        def show(event: AskEvent) -> None:
+            _note_start(self.notes, event)
+            if isinstance(event, Start):
+                self._event("start", started_object(event))
+            elif isinstance(event, TokenEvent):
+                self._event("token", streamed_token_object(event))
+
+        answer = consume(events, show)
+        self._event("done", answer_object(answer))
+        _end_ask(self.notes, answer)
+
+    def topk(self, result: TopK) -> None:
+        """Write one ``token`` event a position."""
+        _note_result(self.notes, result)
+        self._event("start", start_object(result.model, result.images, result.usage))
+        for position in result.positions:
+            self._event("token", position_object(position))
+        self._event("done", topk_object(result))
+
+    def zeroshot(self, result: Zeroshot) -> None:
+        """Write ``start`` and ``done``; the scores of one image depend on all its labels, so none comes earlier."""
+        _note_result(self.notes, result)
+        self._event("start", start_object(result.model, result.images, result.usage))
+        self._event("done", zeroshot_object(result))
+
+    def models(self, entries: Sequence[ModelEntry]) -> None:
+        """Write one ``model`` event a model."""
+        for entry in entries:
+            self.model(entry)
+
+    def model(self, entry: ModelEntry) -> None:
+        """Write one ``model`` event."""
+        self._event("model", entry_object(entry))
+
+    def error(self, error: VlmError) -> None:
+        """Write what went wrong to both streams, as JsonSink does."""
+        self._event("error", error_object(error))
+        self.notes.error(error)
+
+    def note(self, text: str) -> None:
+        """Print something that the user should know on stderr."""
+        self.notes.note(text)
+
+    def _event(self, kind: str, value: Object) -> None:
+        _write(self.stdout, {"type": kind, "schema_version": SCHEMA_VERSION, **value}, indent=None)
+
+
+def _note_start(notes: Notes, event: AskEvent) -> None:
+    if isinstance(event, Start):
+        notes.images(event.images)
+        notes.inputs(event.model, event.images, event.usage)
+
+
+def _note_result(notes: Notes, result: TopK | Zeroshot) -> None:
+    notes.images(result.images)
+    notes.inputs(result.model, result.images, result.usage)
+    notes.timings(result.timings_ms)
+
+
+def _end_ask(notes: Notes, answer: Answer) -> None:
+    notes.outcome(answer)
+    if answer.finish_reason == "interrupted":
+        raise Interrupted
+
+
+def _write(stream: TextIO, value: Object, indent: int | None) -> None:
+    # Characters beyond ASCII stay readable where the stream can take them.
+    text = json.dumps(value, allow_nan=False, ensure_ascii=not Terminal.of(stream).unicode, indent=indent)
+    text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
+    stream.write(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    stream.flush()

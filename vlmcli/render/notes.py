@@ -1,0 +1,80 @@
+"""What goes to stderr beside a result: notes unless the user wants quiet, details where they want them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from vlmcli.errors import VlmError
+from vlmcli.render.escape import one_line
+from vlmcli.render.terminal import Terminal
+from vlmcli.types import Answer, ImageInfo, ModelInfo, TokenEvent, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Writer of single lines, each safe for a terminal."""
+
+    stream: TextIO
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        if not self.quiet:
+            self._line(one_line(text))
+
+    def error(self, error: VlmError) -> None:
+        """What went wrong and what to do about it, in one line, also when quiet."""
+        hint = f" ({one_line(error.hint).removesuffix('.')})" if error.hint else ""
+        self._line(Terminal.of(self.stream).red("error:") + f" {one_line(error.message).removesuffix('.')}{hint}")
+
+    def images(self, images: Iterable[ImageInfo]) -> None:
+        """What was special about each image, for everybody."""
+        for image in images:
+            for text in image.notes:
+                self.note(f"{image.source}: {text}")
+
+    def inputs(self, model: ModelInfo, images: Iterable[ImageInfo], usage: Usage | None = None) -> None:
+        """Which model reads what (verbose)."""
+        revision = f" at {model.revision}" if model.revision else ""
+        self._detail("model", f"{model.id}{revision} ({model.dtype} on {model.device})")
+        for image in images:
+            self._detail("image", f"{image.source}: {_image_text(image)}")
+        if usage is not None and usage.prompt_tokens:
+            self._detail("prompt", f"{usage.prompt_tokens} tokens, {usage.image_tokens} of them from images")
+
+    def outcome(self, answer: Answer) -> None:
+        """How the answer came about (verbose)."""
+        rate = tokens_per_second(answer.tokens)
+        speed = f", {rate:.1f} tokens/s" if rate is not None else ""
+        self._detail("answer", f"{answer.usage.completion_tokens} tokens{speed}, ended by {answer.finish_reason}")
+        self.timings(answer.timings_ms)
+
+    def timings(self, timings_ms: Mapping[str, float]) -> None:
+        """Where the time went (verbose)."""
+        if timings_ms:
+            self._detail("time", ", ".join(f"{name} {value:.0f} ms" for name, value in timings_ms.items()))
+
+    def _detail(self, name: str, text: str) -> None:
+        if self.verbose:
+            self._line(f"{name:<8}{one_line(text)}")
+
+    def _line(self, text: str) -> None:
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+
+def tokens_per_second(tokens: tuple[TokenEvent, ...]) -> float | None:
+    """Decoding speed between the first token and the last; None where there is no such stretch."""
+    if len(tokens) < 2:
+        return None
+    elapsed_s = tokens[-1].elapsed_s - tokens[0].elapsed_s
+    return (len(tokens) - 1) / elapsed_s if elapsed_s > 0 else None
+
+
+def _image_text(image: ImageInfo) -> str:
+    width, height = image.original
+    resized = f" -> {image.resized[0]}x{image.resized[1]}" if image.resized else ""
+    return f"{width}x{height}{resized}, {image.tokens} tokens"

@@ -1,0 +1,195 @@
+"""Results as plain JSON values; SCHEMA_VERSION changes when a field changes its meaning or goes away.
+
+Numbers that JSON cannot express (NaN, infinities) become null; sizes are [width, height] in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from vlmcli.errors import VlmError
+from vlmcli.types import (
+    Answer,
+    ImageInfo,
+    ModelEntry,
+    ModelInfo,
+    Position,
+    Score,
+    Start,
+    TokenEvent,
+    TopK,
+    TopToken,
+    Usage,
+    Zeroshot,
+)
+
+SCHEMA_VERSION = 1
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+Object = dict[str, Any]
+
+
+def answer_object(answer: Answer) -> Object:
+    """A whole answer: ``text`` and ``tokens`` beside what every result has."""
+    tokens = [token_object(token) for token in answer.tokens]
+    return {
+        **_result(answer.model, answer.images, answer.usage, answer.timings_ms, answer.finish_reason),
+        "text": clean(answer.text),
+        "tokens": tokens,
+    }
+
+
+def start_object(model: ModelInfo, images: tuple[ImageInfo, ...], usage: Usage) -> Object:
+    """What is known before the first token."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model_object(model),
+        "images": [image_object(image) for image in images],
+        "usage": usage_object(usage),
+    }
+
+
+def started_object(start: Start) -> Object:
+    """A Start event."""
+    return start_object(start.model, start.images, start.usage)
+
+
+def token_object(token: TokenEvent) -> Object:
+    """A generated token in the form of OpenAI's ``logprobs.content``, with its ``id``."""
+    return {
+        "token": clean(token.token),
+        "id": token.id,
+        "logprob": finite(token.logprob),
+        "bytes": list(token.bytes),
+        "top_logprobs": [top_object(top) for top in token.top],
+    }
+
+
+def streamed_token_object(token: TokenEvent) -> Object:
+    """A generated token as an event of its own: ``text`` is what it adds to the answer."""
+    streamed = {"index": token.index, "text": clean(token.text), "elapsed_ms": finite(1000.0 * token.elapsed_s)}
+    return {**streamed, **token_object(token)}
+
+
+def top_object(top: TopToken) -> Object:
+    """One candidate for a position."""
+    return {"token": clean(top.token), "id": top.id, "logprob": finite(top.logprob), "bytes": list(top.bytes)}
+
+
+def topk_object(result: TopK) -> Object:
+    """Next-token probabilities: ``positions`` beside what every result has."""
+    positions = [position_object(position) for position in result.positions]
+    return {**_result(result.model, result.images, result.usage, result.timings_ms), "positions": positions}
+
+
+def position_object(position: Position) -> Object:
+    """One position; ``logprob``, ``rank`` and ``surprisal`` are those of the token that follows."""
+    return {
+        "index": position.index,
+        "kind": position.kind,
+        "count": position.count,
+        "id": position.id,
+        "token": clean(position.token),
+        "next_id": position.next_id,
+        "next_token": None if position.next_token is None else clean(position.next_token),
+        "logprob": finite(position.logprob),
+        "rank": position.rank,
+        "entropy": finite(position.entropy),
+        "surprisal": finite(position.surprisal),
+        "top": [top_object(top) for top in position.top],
+    }
+
+
+def zeroshot_object(result: Zeroshot) -> Object:
+    """Labels against images: ``scores`` beside what every result has."""
+    scores = [score_object(score) for score in result.scores]
+    return {**_result(result.model, result.images, result.usage, result.timings_ms), "scores": scores}
+
+
+def score_object(score: Score) -> Object:
+    """One image against one label."""
+    return {
+        "image": clean(score.image),
+        "label": clean(score.label),
+        "logit": finite(score.logit),
+        "sigmoid": finite(score.sigmoid),
+        "softmax": finite(score.softmax),
+    }
+
+
+def model_object(model: ModelInfo) -> Object:
+    """Which weights answered, and where they ran."""
+    return {"id": clean(model.id), "revision": model.revision, "dtype": model.dtype, "device": model.device}
+
+
+def image_object(image: ImageInfo) -> Object:
+    """What became of one image."""
+    return {
+        "source": clean(image.source),
+        "sha256": image.sha256,
+        "original": list(image.original),
+        "resized": None if image.resized is None else list(image.resized),
+        "tokens": image.tokens,
+        "notes": [clean(note) for note in image.notes],
+    }
+
+
+def usage_object(usage: Usage) -> Object:
+    """Token counts."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "image_tokens": usage.image_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+
+
+def entry_object(entry: ModelEntry) -> Object:
+    """One model of the catalogue."""
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "source": entry.source,
+        "revision": entry.revision,
+        "licence": entry.licence,
+        "parameters": entry.parameters,
+        "description": entry.description,
+        "defined_in": entry.defined_in,
+        "cached": entry.cached,
+        "default": entry.default,
+    }
+
+
+def error_object(error: VlmError) -> Object:
+    """What went wrong: ``type`` is the name in the tree of errors.py."""
+    hint = None if error.hint is None else clean(error.hint)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "error": {"type": type(error).__name__, "message": clean(error.message), "hint": hint},
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where JSON has no number for it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def clean(text: str) -> str:
+    """``text`` with lone surrogates, which UTF-8 cannot express, as U+FFFD: names of files may hold them."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def _result(
+    model: ModelInfo,
+    images: tuple[ImageInfo, ...],
+    usage: Usage,
+    timings_ms: dict[str, float],
+    finish_reason: str | None = None,
+) -> Object:
+    return {
+        **start_object(model, images, usage),
+        "timings_ms": {name: finite(value) for name, value in timings_ms.items()},
+        "finish_reason": finish_reason,
+    }

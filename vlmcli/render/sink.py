@@ -1,0 +1,50 @@
+"""Where every command leaves its result: one interface, and the four ways to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, TextIO
+
+from vlmcli.errors import VlmError
+from vlmcli.render.human import HumanSink
+from vlmcli.render.machine import JsonlSink, JsonSink
+from vlmcli.render.notes import Notes
+from vlmcli.types import AskEvent, ModelEntry, TopK, Zeroshot
+
+Mode = Literal["human", "json", "jsonl", "quiet"]
+"""``quiet`` is ``human`` without notes."""
+
+
+class Sink(Protocol):
+    """What a command can say. Every method may raise OSError from its stream (BrokenPipeError among them)."""
+
+    def ask(self, events: Iterator[AskEvent]) -> None:
+        """Show an answer while it is made, and close ``events``. Raises Interrupted after Ctrl-C."""
+
+    def topk(self, result: TopK) -> None:
+        """Show next-token probabilities."""
+
+    def zeroshot(self, result: Zeroshot) -> None:
+        """Show scored labels."""
+
+    def models(self, entries: Sequence[ModelEntry]) -> None:
+        """Show the catalogue."""
+
+    def model(self, entry: ModelEntry) -> None:
+        """Show one model of the catalogue."""
+
+    def error(self, error: VlmError) -> None:
+        """Show what went wrong."""
+
+    def note(self, text: str) -> None:
+        """Tell the user something on stderr."""
+
+
+def make_sink(mode: Mode, *, verbose: bool = False, quiet: bool = False, stdout: TextIO, stderr: TextIO) -> Sink:
+    """The sink of one mode; ``quiet`` silences the notes of the machine modes as well."""
+    notes = Notes(stderr, quiet=quiet or mode == "quiet", verbose=verbose)
+    if mode == "json":
+        return JsonSink(stdout, notes)
+    if mode == "jsonl":
+        return JsonlSink(stdout, notes)
+    return HumanSink(stdout, notes)

@@ -1,0 +1,186 @@
+"""Results as tables: what a person wants to see of a value, in which columns and with how many digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vlmcli.render.escape import one_line, visible
+from vlmcli.render.table import Column, Table
+from vlmcli.render.terminal import Terminal
+from vlmcli.types import ModelEntry, Position, Score, TopK, TopToken, Zeroshot
+
+_BAR_CELLS = 20
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_UNKNOWN = "-"
+
+
+def topk_tables(result: TopK, terminal: Terminal) -> list[Table]:
+    """One position: its candidates, ranked. Several: one row a position."""
+    if len(result.positions) == 1:
+        return [_ranked_table(result.positions[0], terminal)]
+    return [_positions_table(result.positions, terminal)]
+
+
+def zeroshot_tables(result: Zeroshot) -> list[Table]:
+    """One table an image, the best label first; the image is named where there are several."""
+    # Counted out, not grouped by name: the same file may be given twice.
+    labels = len(result.scores) // max(len(result.images), 1)
+    per_image = [result.scores[i : i + labels] for i in range(0, len(result.scores), max(labels, 1))]
+    return [_scores_table(scores, named=len(per_image) > 1) for scores in per_image]
+
+
+def models_table(entries: Sequence[ModelEntry]) -> Table:
+    """The catalogue, one model a row."""
+    titles = ("name", "kind", "parameters", "licence", "cached", "source")
+    columns = tuple(Column(title, "right" if title == "parameters" else "left") for title in titles)
+    rows = tuple(_model_row(entry) for entry in entries)
+    return Table(columns, rows, notes=("* used when no model is named",) if any(e.default for e in entries) else ())
+
+
+def model_lines(entry: ModelEntry) -> list[str]:
+    """Everything that the catalogue says of one model, a field a line."""
+    fields = {
+        "name": entry.name,
+        "description": entry.description,
+        "kind": entry.kind,
+        "parameters": count(entry.parameters),
+        "licence": entry.licence or _UNKNOWN,
+        "source": entry.source,
+        "revision": entry.revision or _UNKNOWN,
+        "cached": _yes_no(entry.cached),
+        "default": _yes_no(entry.default),
+        "defined in": f"the {entry.defined_in} catalogue",
+    }
+    return [f"{name:<12}{one_line(text)}" for name, text in fields.items()]
+
+
+def probability(logprob: float) -> str:
+    """A probability in per cent, from its natural logarithm."""
+    return f"{100.0 * math.exp(logprob):.2f}%"
+
+
+def bar(share: float, terminal: Terminal) -> str:
+    """A bar for a share between 0 and 1; any share above 0 shows at least its first step."""
+    if not terminal.unicode:
+        return "#" * round(share * _BAR_CELLS)
+    eighths = max(round(share * _BAR_CELLS * 8), 1 if share > 0 else 0)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def count(number: int | None) -> str:
+    """A number of parameters as people write it: 8.1M, 2.2B."""
+    if number is None:
+        return _UNKNOWN
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}"
+    return str(number)
+
+
+def _ranked_table(position: Position, terminal: Terminal) -> Table:
+    columns = (
+        Column("rank", "right"),
+        Column("token"),
+        Column("probability", "right"),
+        Column(""),
+        Column("id", "right"),
+    )
+    rows = tuple(
+        (str(rank), _top_text(top, terminal), probability(top.logprob), _fixed_bar(top, terminal), str(top.id))
+        for rank, top in enumerate(position.top, start=1)
+    )
+    where = f"after position {position.index}, {_position_text(position, terminal)}"
+    return Table(columns, rows, f"{where} (entropy {position.entropy:.3f} nats)", _what_follows(position, terminal))
+
+
+def _what_follows(position: Position, terminal: Terminal) -> tuple[str, ...]:
+    if position.next_token is None or position.logprob is None:
+        return ()
+    token = _shown(position.next_token, terminal)
+    likeliness = f"rank {position.rank}, {probability(position.logprob)}, surprisal {_nats(position.surprisal)} nats"
+    return (f"what follows: {token} ({likeliness})",)
+
+
+def _positions_table(positions: Sequence[Position], terminal: Terminal) -> Table:
+    widest = max((len(position.top) for position in positions), default=0)
+    figures = ("rank", "probability", "surprisal", "entropy")
+    columns = (
+        Column("index", "right"),
+        Column("token"),
+        Column("next token"),
+        *(Column(title, "right") for title in figures),
+        *(Column(f"top {rank}") for rank in range(1, widest + 1)),
+    )
+    rows = tuple(_position_row(position, widest, terminal) for position in positions)
+    return Table(columns, rows, notes=("surprisal and entropy in nats",))
+
+
+def _position_row(position: Position, widest: int, terminal: Terminal) -> tuple[str, ...]:
+    tops = [f"{_top_text(top, terminal)} {probability(top.logprob)}" for top in position.top]
+    first = position.index - position.count + 1
+    return (
+        f"{first}-{position.index}" if position.count > 1 else str(position.index),
+        _position_text(position, terminal),
+        _UNKNOWN if position.next_token is None else _shown(position.next_token, terminal),
+        _UNKNOWN if position.rank is None else str(position.rank),
+        _UNKNOWN if position.logprob is None else probability(position.logprob),
+        _nats(position.surprisal),
+        _nats(position.entropy),
+        *tops,
+        *[""] * (widest - len(tops)),
+    )
+
+
+def _scores_table(scores: Sequence[Score], named: bool) -> Table:
+    columns = (
+        Column("label"),
+        Column("sigmoid (each on its own)", "right"),
+        Column("softmax (against the others)", "right"),
+        Column("logit", "right"),
+    )
+    ranked = sorted(scores, key=lambda score: score.logit, reverse=True)
+    rows = tuple((one_line(s.label), _share(s.sigmoid), _share(s.softmax), f"{s.logit:.3f}") for s in ranked)
+    return Table(columns, rows, one_line(scores[0].image) if named else None)
+
+
+def _model_row(entry: ModelEntry) -> tuple[str, ...]:
+    name = one_line(entry.name) + (" *" if entry.default else "")
+    size, licence = count(entry.parameters), one_line(entry.licence or _UNKNOWN)
+    return name, entry.kind, size, licence, _yes_no(entry.cached), one_line(entry.source)
+
+
+def _position_text(position: Position, terminal: Terminal) -> str:
+    text = _shown(position.token, terminal)
+    if position.kind == "image" and not position.token:
+        text = "<image>"
+    return f"{text} x{position.count}" if position.count > 1 else text
+
+
+def _top_text(top: TopToken, terminal: Terminal) -> str:
+    return visible(top.token, top.bytes, space=_space(terminal))
+
+
+def _shown(token: str, terminal: Terminal) -> str:
+    return visible(token, space=_space(terminal))
+
+
+def _space(terminal: Terminal) -> str:
+    return "·" if terminal.unicode else "_"
+
+
+def _fixed_bar(top: TopToken, terminal: Terminal) -> str:
+    # Padded, so that the column is as wide in every table and ids stand under each other.
+    return bar(math.exp(top.logprob), terminal).ljust(_BAR_CELLS)
+
+
+def _nats(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.4f}"
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,39 @@
+"""What the tasks are asked: images with their origin, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vlmcli.inputs.chat import Prompt
+from vlmcli.inputs.image import LoadedImage
+from vlmcli.models.vlm import Inputs
+from vlmcli.types import ImageInfo, Message, Usage
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation about images, in the order in which its messages show them; ``raw``: no chat template."""
+
+    messages: tuple[Message, ...]
+    images: tuple[LoadedImage, ...] = ()
+    raw: bool = False
+    load_ms: float = 0.0
+
+    @property
+    def prompt(self) -> Prompt:
+        """The same for the model: pixels without their origin."""
+        return Prompt(self.messages, tuple(image.pixels for image in self.images), self.raw)
+
+
+def image_infos(images: Sequence[LoadedImage], inputs: Inputs) -> tuple[ImageInfo, ...]:
+    """Where each image came from and what became of it."""
+    return tuple(
+        replace(image.info, resized=shape.resized, tokens=shape.tokens)
+        for image, shape in zip(images, inputs.images, strict=True)
+    )
+
+
+def usage(inputs: Inputs, completion_tokens: int = 0) -> Usage:
+    """Token counts of a prompt and its answer."""
+    return Usage(len(inputs.ids), sum(inputs.is_image), completion_tokens)

@@ -1,0 +1,193 @@
+"""The values that cross from layer to layer: frozen, and without torch, so that every front end can import them.
+
+Log-probabilities are natural logarithms; entropy and surprisal are in nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "interrupted"]
+"""``stop``: end-of-sequence token or a stop string; ``length``: the token limit; ``interrupted``: Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; ``images`` counts the images shown at the start of this turn."""
+
+    role: Role
+    text: str
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is picked. ``temperature`` 0 is greedy; 0 or 1 switch the other filters off."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopToken:
+    """One candidate for a position."""
+
+    id: int
+    token: str
+    bytes: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One generated token.
+
+    ``token`` is the token's own text; ``text`` is what may be printed now: the two differ while a character
+    spans several tokens or a stop string may have begun.
+    """
+
+    index: int
+    id: int
+    token: str
+    text: str
+    bytes: bytes
+    logprob: float
+    top: tuple[TopToken, ...] = ()
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What became of one image; sizes are (width, height) in pixels, ``resized`` None where a model tiles freely."""
+
+    source: str
+    sha256: str
+    original: tuple[int, int]
+    resized: tuple[int, int] | None = None
+    tokens: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which weights answered, and where they ran."""
+
+    id: str
+    revision: str | None
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts; ``prompt_tokens`` includes ``image_tokens``."""
+
+    prompt_tokens: int = 0
+    image_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first event of an answer: everything that is known before the first token."""
+
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last event of an answer, and its whole result."""
+
+    text: str
+    tokens: tuple[TokenEvent, ...]
+    finish_reason: FinishReason
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    usage: Usage
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+AskEvent = Start | TokenEvent | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The distribution over the next token, after reading everything up to and including ``token`` at ``index``.
+
+    ``entropy`` and ``top`` describe that distribution; ``logprob``, ``rank`` (1 is the likeliest) and ``surprisal``
+    are those of ``next_token``, the one that really follows; None at the last position, where nothing follows.
+    ``count`` > 1: that many image positions in one row, whose figures are those of the last of them.
+    """
+
+    index: int
+    kind: Literal["text", "image"]
+    id: int
+    token: str
+    next_id: int | None
+    next_token: str | None
+    logprob: float | None
+    rank: int | None
+    surprisal: float | None
+    entropy: float
+    top: tuple[TopToken, ...]
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Next-token probabilities of one prompt."""
+
+    positions: tuple[Position, ...]
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    usage: Usage
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One image against one label; ``sigmoid`` is None for families that were trained with a softmax (CLIP)."""
+
+    image: str
+    label: str
+    logit: float
+    sigmoid: float | None
+    softmax: float
+
+
+@dataclass(frozen=True, slots=True)
+class Zeroshot:
+    """All images against all labels, image by image."""
+
+    scores: tuple[Score, ...]
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One line of the catalogue, as a front end shows it; ``parameters`` is a count, None where it is not known."""
+
+    name: str
+    kind: str
+    source: str
+    revision: str | None
+    licence: str | None
+    parameters: int | None
+    description: str
+    defined_in: str
+    cached: bool
+    default: bool = False
