@@ -168,6 +168,7 @@ def load(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     allow_private_urls: bool = False,
     catalog: Catalog | None = None,
+    progress: bool = False,
 ) -> VlmModel | DualModel:
     """Load a model; what kind it is, its own configuration says.
 
@@ -179,6 +180,7 @@ def load(
         max_pixels: larger images are refused before they are decoded.
         allow_private_urls: fetch image URLs from private, loopback and link-local addresses too.
         catalog: the known models; None reads the shipped models.toml and the user's.
+        progress: show a bar on stderr while a model is downloaded.
 
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
@@ -190,7 +192,7 @@ def load(
     if isinstance(model, os.PathLike):
         name = str(Path(name).absolute())  # a path object is a folder, never a name of the catalogue
     _set_threads(threads)
-    checkpoint = resolve(name, catalog)
+    checkpoint = resolve(name, catalog, progress=progress)
     began = time.perf_counter()
     loaded = load_checkpoint(checkpoint, device, dtype)
     load_ms = 1000 * (time.perf_counter() - began)

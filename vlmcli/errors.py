@@ -77,3 +77,8 @@ class BatchFailed(VlmError):
     """Some items of a batch failed; the others are done."""
 
     exit_code = 6
+
+
+def first_line(error: BaseException) -> str:
+    """The first line that says something of a library's message; the name of its class where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -17,7 +17,7 @@ from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.lettering import CHARACTERS
 from recipes.picturebook.parts import GRID, PATCH_PX, SIDE_PX
 from recipes.picturebook.questions import Turn, sample_turns
-from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, outline_of, sample_scene
+from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, letterings, outline_of, sample_scene
 from recipes.picturebook.tokenizer import answer_ids
 
 _COLOUR_IDS = {name: i for i, name in enumerate(COLOURS)}
@@ -76,11 +76,9 @@ def _things(scene: Scene) -> tuple[list[tuple[float, ...]], Image.Image]:
         canvas.polygon(outline_of(scene, item, scale_x, scale_y), fill=len(things))
         if item.shape == "ring":
             canvas.polygon(hole_of(scene, item, scale_x, scale_y), fill=0)
-    if scene.lettering is not None:
-        colour = _COLOUR_IDS[scene.lettering.colour] + 1
-        for place, (character, box) in enumerate(
-            zip(scene.lettering.text, scene.lettering.character_boxes, strict=True)
-        ):
+    for lettering in letterings(scene):
+        colour = _COLOUR_IDS[lettering.colour] + 1
+        for place, (character, box) in enumerate(zip(lettering.text, lettering.character_boxes, strict=True)):
             left, top, right, bottom = (v * SIDE_PX for v in box)
             what = (colour, len(SHAPES) + 1, CHARACTERS.index(character) + 1, place + 1)
             things.append((*what, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, np.log(max(0.01, box[2] - box[0])) / 4))
@@ -99,7 +97,7 @@ class EncoderExamples(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = random.Random(f"encoder-{self.seed}-{index}")
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, rng.choices(("page", "collage", None), (4, 3, 3))[0])
         pixels = pixels_of(draw(scene, rng))
         return {"pixels": pixels, "labels": patch_labels(scene), "claim": sample_claim(rng, scene), "scene": scene}
 
@@ -108,9 +106,13 @@ def collate_encoder(examples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack; and decide which claim is true of which picture, instead of assuming that only its own is."""
     claims: list[Claim] = [e["claim"] for e in examples]
     truth = torch.tensor([[c.holds(e["scene"]) for c in claims] for e in examples])  # [B, texts]
+    return _pictures(examples) | {"texts": [c.text for c in claims], "truth": truth}
+
+
+def _pictures(examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pixels uint8 [B, 3, side, side] and patch labels [B, P] each."""
     labels = {name: torch.stack([e["labels"][name] for e in examples]) for name in examples[0]["labels"]}
-    pixels = torch.stack([e["pixels"] for e in examples])
-    return {"pixels": pixels, "labels": labels, "texts": [c.text for c in claims], "truth": truth}
+    return {"pixels": torch.stack([e["pixels"] for e in examples]), "labels": labels}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,9 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
         packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns), rng)
         example: dict[str, Any] = {"packed": packed}
-        return example if self.written else example | {"pixels": pixels_of(draw(scene, rng))}
+        if not self.written:
+            example |= {"pixels": pixels_of(draw(scene, rng)), "labels": patch_labels(scene)}
+        return example
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
@@ -190,4 +194,4 @@ def collate_conversations(examples: list[dict[str, Any]]) -> dict[str, Any]:
         "positions": padded([p.positions for p in packed], 0),
         "mask": mask[:, None],
     }
-    return batch | ({"pixels": torch.stack([e["pixels"] for e in examples])} if "pixels" in examples[0] else {})
+    return batch | _pictures(examples) if "pixels" in examples[0] else batch

@@ -72,12 +72,16 @@ def _random_letters(rng: random.Random) -> str:
 
 
 def sample_lettering(
-    rng: random.Random, colour: str, rgb: tuple[int, int, int], width_px: int, height_px: int
+    rng: random.Random,
+    colour: str,
+    rgb: tuple[int, int, int],
+    width_px: int,
+    height_px: int,
+    character_share: tuple[float, float] = (0.1, 0.22),
 ) -> Lettering:
-    """A string placed at random, between legible and canvas-filling."""
+    """A string placed at random; a character's width is a share of the canvas's, between the two given."""
     text, name = sample_text(rng), rng.choice(font_names())
-    share = rng.uniform(0.16, 0.19) * len(text) if rng.random() < 0.5 else rng.uniform(0.1, 0.2) * len(text)
-    wanted_px = min(0.92, share) * width_px
+    wanted_px = min(0.92, rng.uniform(*character_share) * len(text)) * width_px
     probe = _font(name, 64)
     size_px = max(8, round(64 * wanted_px / max(1.0, probe.getlength(text))))
     size_px = min(size_px, round(0.75 * height_px))

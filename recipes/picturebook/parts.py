@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ GRID = SIDE_PX // PATCH_PX
 WIDTH = 256
 TEXT_LENGTH = 24  # tokens the dual encoder's texts are padded to
 CONTEXT = 512
+_NOISE_FLOOR = 1e-2  # variance below which a direction of pixel space is left quiet
 
 
 def vision_config(head: bool) -> SiglipVisionConfig:
@@ -45,7 +47,36 @@ def dual_model(tokens: PreTrainedTokenizerFast) -> SiglipModel:
         num_attention_heads=8, max_position_embeddings=TEXT_LENGTH, projection_size=WIDTH,
         pad_token_id=tokens.pad_token_id, bos_token_id=end, eos_token_id=end,
     )  # fmt: skip
-    return SiglipModel(SiglipConfig(text_config=text.to_dict(), vision_config=vision_config(True).to_dict()))
+    model = SiglipModel(SiglipConfig(text_config=text.to_dict(), vision_config=vision_config(True).to_dict()))
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(10))  # where SigLIP's paper starts both
+        model.logit_bias.fill_(-10)
+        model.vision_model.embeddings.position_embedding.weight.copy_(grid_positions())
+    return model
+
+
+@torch.no_grad()
+def whiten_patches(model: SiglipModel, pictures: Tensor) -> None:
+    """Start the patch embedding as the whitened principal components of ``pictures`` [B, 3, side, side], -1..1.
+
+    Pixels of a patch are nearly equal, so that random filters mostly see its mean; whitened ones see edges as loud as
+    areas, and shapes are learned from the first step on (first layer of airbench, arXiv 2404.00498).
+    """
+    patches = nn.functional.unfold(pictures, PATCH_PX, stride=PATCH_PX).transpose(1, 2).flatten(0, 1)  # [B * P, pixels]
+    mean = patches.mean(0)
+    variances, directions = torch.linalg.eigh((patches - mean).T.cov())  # ascending
+    kept = directions[:, -WIDTH:] / (variances[-WIDTH:] + _NOISE_FLOOR).sqrt()  # [pixels, D]
+    embedding = model.vision_model.embeddings.patch_embedding
+    embedding.weight.copy_(kept.T.reshape(embedding.weight.shape))
+    embedding.bias.copy_(-mean @ kept)
+
+
+def grid_positions() -> Tensor:
+    """Sines and cosines of row and column [P, D]: a start from which neighbours are easily found (arXiv 2205.01580)."""
+    rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
+    frequencies = 100 ** -(torch.arange(WIDTH // 4) / (WIDTH // 4))  # [D / 4]
+    angles = torch.stack([rows, columns]).flatten(1)[..., None] * frequencies  # [2, P, D / 4]
+    return torch.cat([*angles.sin(), *angles.cos()], dim=-1)  # [P, D]
 
 
 def llava_model(tokens: PreTrainedTokenizerFast, image: int) -> LlavaForConditionalGeneration:

@@ -299,7 +299,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     ),
     "absent": ("Would you say there is no {thing} in this {picture}?", "Is it the case that no {thing} is shown?"),
     "is_colour": ("Would it be correct to say that {the} is {colour}?", "I think {the} is {colour}. Is that right?"),
-    "is_shape": ("Would it be correct to say that {the} is {a_shape}?", "Would you call {the} {a_shape}?"),
+    "is_shape": ("Would it be correct to say that {the} is {a_shape}?", "Is {a_shape} the shape that {the} has?"),
     "is_relation": (
         "Would you say that {the} is {relation} {other}?",
         "I think {the} is {relation} {other}. Is that right?",

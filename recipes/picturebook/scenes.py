@@ -41,6 +41,7 @@ _TURN_DEG = {
     "crescent": 180,
     "hexagon": 30,
 }
+_RADII = {0: (0.0, 0.0), 1: (0.12, 0.44), 2: (0.1, 0.24), 3: (0.09, 0.2), 4: (0.08, 0.18)}  # by number of things
 _JITTER = 10  # of 255, each channel on its own
 # Names that lie next to each other when their shades are jittered: never an object on such a ground.
 _TOO_CLOSE = {frozenset(p) for p in (("gray", "teal"), ("brown", "red"), ("black", "brown"), ("white", "pink"))}
@@ -72,9 +73,15 @@ class Scene:
     background_rgb: RGB
     items: tuple[Item, ...]
     lettering: Lettering | None = None
+    further: tuple[Lettering, ...] = ()  # more strings, on pages that no question is asked about
     outline: bool = False
     supersample: int = 1
     noise: float = 0.0
+
+
+def letterings(scene: Scene) -> tuple[Lettering, ...]:
+    """Every string of the picture."""
+    return (*((scene.lettering,) if scene.lettering else ()), *scene.further)
 
 
 def contrasts(first: str, second: str) -> bool:
@@ -96,7 +103,10 @@ def box(scene: Scene, item: Item) -> tuple[float, float, float, float]:
 
 
 def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
-    """One scene of a kind: ``single``, ``few`` (2-4 different things), ``crowd`` (counting), ``text`` or ``empty``."""
+    """One scene of a kind: ``single``, ``few`` (2-4 different things), ``crowd`` (counting), ``text`` or ``empty``.
+
+    And, only by name, ``page`` (many strings) or ``collage`` (many things): pictures that teach the encoder more.
+    """
     kind = kind or rng.choices(("single", "few", "crowd", "text", "empty"), (18, 34, 21, 26, 1))[0]
     width, height = _canvas(rng)
     background = "white" if rng.random() < 0.3 else rng.choice(list(COLOURS))
@@ -109,6 +119,10 @@ def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
         return scene if rng.random() < 0.65 else _with_items(rng, scene, _different(rng, scene, rng.randint(1, 2)))
     if kind == "crowd":
         return _with_items(rng, scene, _crowd(rng, scene))
+    if kind == "page":
+        return _page(rng, scene, rng.randint(3, 7))
+    if kind == "collage":
+        return _with_items(rng, scene, _different(rng, scene, rng.randint(5, 10)), (0.07, 0.22))
     count = {"single": 1, "few": rng.randint(2, 4), "empty": 0}[kind]
     return _with_items(rng, scene, _different(rng, scene, count))
 
@@ -124,6 +138,23 @@ def _canvas(rng: random.Random) -> tuple[int, int]:
 def _lettering(rng: random.Random, scene: Scene) -> Lettering:
     colour = rng.choice([c for c in COLOURS if contrasts(c, scene.background)])
     return sample_lettering(rng, colour, shade(rng, colour), scene.width_px, scene.height_px)
+
+
+def _page(rng: random.Random, scene: Scene, count: int) -> Scene:
+    """Up to ``count`` strings that do not touch, small to middling."""
+    placed: list[Lettering] = []
+    for _ in range(count * 4):
+        if len(placed) == count:
+            break
+        colour = rng.choice([c for c in COLOURS if contrasts(c, scene.background)])
+        tried = sample_lettering(rng, colour, shade(rng, colour), scene.width_px, scene.height_px, (0.07, 0.17))
+        if not any(_overlap(tried.box, other.box) for other in placed):
+            placed.append(tried)
+    return replace(scene, further=tuple(placed))
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _different(rng: random.Random, scene: Scene, count: int) -> list[tuple[str, str]]:
@@ -153,13 +184,13 @@ def _crowd(rng: random.Random, scene: Scene) -> list[tuple[str, str]]:
     return pairs
 
 
-def _with_items(rng: random.Random, scene: Scene, pairs: list[tuple[str, str]]) -> Scene:
+def _with_items(
+    rng: random.Random, scene: Scene, pairs: list[tuple[str, str]], radii: tuple[float, float] | None = None
+) -> Scene:
     """Place the pairs without overlap; what finds no place in 60 tries is left out of the scene."""
     shorter = min(scene.width_px, scene.height_px)
     span_x, span_y = scene.width_px / shorter, scene.height_px / shorter
-    low, high = {0: (0, 0), 1: (0.12, 0.44), 2: (0.1, 0.24), 3: (0.09, 0.2), 4: (0.08, 0.18)}.get(
-        len(pairs), (0.075, 0.125)
-    )
+    low, high = radii or _RADII.get(len(pairs), (0.075, 0.125))
     if scene.lettering is not None:
         low, high = 0.08, 0.14
     same_size = len(pairs) > 1 and rng.random() < 0.3
@@ -277,8 +308,8 @@ def draw(scene: Scene, rng: random.Random) -> Image.Image:
             canvas.polygon(hole_of(scene, item, k, k), fill=scene.background_rgb)
     if k > 1:
         image = image.resize((scene.width_px, scene.height_px), Image.Resampling.BOX)
-    if scene.lettering is not None:
-        draw_lettering(image, scene.lettering)
+    for lettering in letterings(scene):
+        draw_lettering(image, lettering)
     return _with_noise(image, scene.noise, rng) if scene.noise else image
 
 

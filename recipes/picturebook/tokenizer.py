@@ -87,7 +87,7 @@ def for_dual(tokenizer: PreTrainedTokenizerFast, length: int) -> PreTrainedToken
     backend.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, end)])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False,
-        model_max_length=length, padding_side="right",
+        model_max_length=length, padding_side="right", model_input_names=["input_ids"],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Four stages, each of which starts from what the one before has left:
 1. ``encoder``    contrastive pre-training (SigLIP, arXiv 2303.15343) with each patch told what lies under it
 2. ``decoder``    language modelling on scenes told in words, with questions and answers
 3. ``projector``  encoder and decoder frozen: only the projector learns (LLaVA, arXiv 2304.08485)
-4. ``joint``      projector and decoder, and the encoder at a lower rate
+4. ``joint``      projector and decoder, and the encoder at a lower rate, still told what lies under its patches
 
 The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
 """
@@ -51,10 +51,10 @@ class Plan:
 
 
 PLANS = {
-    "encoder": Plan(3600, 32, 2e-3),
-    "decoder": Plan(1200, 24, 2e-3),
-    "projector": Plan(300, 24, 2e-3),
-    "joint": Plan(6000, 24, 1.5e-3),
+    "encoder": Plan(3000, 32, 2e-3),
+    "decoder": Plan(400, 24, 2e-3),
+    "projector": Plan(100, 24, 2e-3),
+    "joint": Plan(2200, 24, 1.5e-3),
 }
 
 
@@ -88,7 +88,7 @@ class EncoderStage(Stage):
         dense, figures = self.heads(seen.last_hidden_state, batch["labels"])
         figures["pairs"] = pairs.item()
         figures["truth"] = ((logits > 0) == batch["truth"]).float().mean().item()
-        return dense + 0.5 * pairs, figures
+        return dense + 0.3 * pairs, figures
 
 
 class ConversationStage(Stage):
@@ -99,14 +99,23 @@ class ConversationStage(Stage):
         self.image = tokens.convert_tokens_to_ids(tokenizer.IMAGE)
         self.llava = parts.llava_model(tokens, self.image)
         self.llava.set_attn_implementation("eager")
+        self.heads = parts.PatchHeads()
+
+    def start_from(self, encoder: EncoderStage) -> None:
+        """Take over the encoder, but for its pooling, and the read-outs."""
+        seen, tower = encoder.dual.vision_model.state_dict(), self.llava.model.vision_tower
+        tower.load_state_dict({name: seen[name] for name in tower.state_dict()})
+        self.heads.load_state_dict(encoder.heads.state_dict())
 
     def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         ids, targets = batch["ids"], batch["targets"]
         embeddings = self.llava.get_input_embeddings()(ids)  # [B, T, D]
+        dense, figures = embeddings.new_zeros(()), {}
         if "pixels" in batch:
-            features = self.llava.get_image_features(pixel_values=normalised(batch["pixels"])).pooler_output
-            flat = torch.cat(list(features)).to(embeddings.dtype)  # [B * P, D]
+            seen = self.llava.get_image_features(pixel_values=normalised(batch["pixels"]), return_dict=True)
+            flat = torch.cat(list(seen.pooler_output)).to(embeddings.dtype)  # [B * P, D]
             embeddings = embeddings.masked_scatter((ids == self.image)[..., None], flat)
+            dense, figures = self.heads(seen.last_hidden_state, batch["labels"])
         mask = torch.where(batch["mask"], 0.0, float("-inf")).to(embeddings.dtype)  # [B, 1, T, T]
         mask.diagonal(dim1=-2, dim2=-1).zero_()  # padding sees itself: no row without a column
         decoder = self.llava.model.language_model
@@ -115,7 +124,9 @@ class ConversationStage(Stage):
         answered = targets != IGNORE  # [B, T]
         logits = self.llava.lm_head(hidden.last_hidden_state[answered]).float()  # [answers, V]
         loss = nn.functional.cross_entropy(logits, targets[answered])
-        return loss, {"loss": loss.item(), "tokens": (logits.argmax(-1) == targets[answered]).float().mean().item()}
+        figures["answers"] = loss.item()
+        figures["tokens"] = (logits.argmax(-1) == targets[answered]).float().mean().item()
+        return loss + 0.2 * dense, figures
 
 
 def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
@@ -125,7 +136,7 @@ def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]
     assert isinstance(stage, ConversationStage)
     model = stage.llava.model
     decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
-    encoder = list(model.vision_tower.parameters())
+    encoder = [*model.vision_tower.parameters(), *stage.heads.parameters()]
     groups = {"decoder": [(decoder, 1.0)], "projector": [(projector, 1.0)]}
     return groups.get(name) or [(decoder + projector, 1.0), (encoder, 0.3)]
 
@@ -234,10 +245,10 @@ def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditional
         plan = Plan(max(1, math.ceil(plan.steps * options.scale)), plan.batch, plan.rate, plan.warmup)
         count = plan.steps * plan.batch
         if name == "encoder":
-            run_stage(name, encoder, EncoderExamples(options.seed, count), collate_encoder, plan, options)
-            seen = encoder.dual.vision_model.state_dict()
-            wanted = conversation.llava.model.vision_tower.state_dict()
-            conversation.llava.model.vision_tower.load_state_dict({k: seen[k] for k in wanted})
+            examples = EncoderExamples(options.seed, count)
+            parts.whiten_patches(encoder.dual, normalised(torch.stack([examples[i]["pixels"] for i in range(512)])))
+            run_stage(name, encoder, examples, collate_encoder, plan, options)
+            conversation.start_from(encoder)
             continue
         examples = ConversationExamples(options.seed, count, tokens, turns=8, written=name == "decoder")
         run_stage(name, conversation, examples, collate_conversations, plan, options)

@@ -73,6 +73,7 @@ def test_model_options_are_handed_to_the_loader() -> None:
     assert outcome.loaded == [
         {
             "kind": "vlm",
+            "progress": False,
             "model": "tiny",
             "device": "cuda:1",
             "dtype": "bfloat16",

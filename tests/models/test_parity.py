@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ def prompt(vlm: Vlm, images: int, first_seed: int = 0) -> Prompt:
     """A question about ``images`` pictures; raw where the family has no chat template."""
     raw = not vlm.has_template
     slots = "<image>" * images if raw else ""
-    pictures = tuple(tiny.picture(first_seed + i, (70, 50)) for i in range(images))
+    # One square and one not: they differ in tiles and slots, so that masks and counts matter.
+    pictures = tuple(tiny.picture(first_seed + i, ((40, 40), (70, 50))[i]) for i in range(images))
     return Prompt((Message("user", f"{slots}What is in the image?", images),), pictures, raw)
 
 
@@ -54,13 +56,23 @@ def test_greedy_tokens_are_those_of_generate(model: Any, family: str, images: in
     vlm = model(family)
     asked = prompt(vlm, images)
     inputs = vlm.prepare(asked)
-    ours = [event.id for event in decode(vlm, inputs, Sampling(max_tokens=NEW_TOKENS))]
+    ours = list(decode(vlm, inputs, Sampling(max_tokens=NEW_TOKENS)))
     reference = reference_inputs(vlm, asked)
     assert list(inputs.ids) == reference["input_ids"][0].tolist(), "the prompt differs: chat template or special tokens"
     with torch.no_grad():
-        theirs = vlm.model.generate(**reference, do_sample=False, max_new_tokens=NEW_TOKENS)[0, len(inputs.ids) :]
+        theirs = vlm.model.generate(
+            **reference,
+            do_sample=False,
+            max_new_tokens=NEW_TOKENS,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
     assert len(ours) >= 12, "the tiny model stops early: another seed makes the comparison worth something"
-    assert ours == theirs.tolist(), "cached decoding differs: positions, masks, or token types left out of the prefill"
+    tokens = theirs.sequences[0, len(inputs.ids) :].tolist()
+    assert [event.id for event in ours] == tokens, "cached decoding differs: positions, masks, or token types left out"
+    for event, logits in zip(ours, theirs.logits, strict=True):
+        difference = math.exp(event.logprob) - float(logits[0].softmax(-1)[event.id])
+        assert abs(difference) <= TOLERANCE, f"the same tokens, but other probabilities from token {event.index} on"
 
 
 @pytest.mark.parametrize(("family", "images"), CASES)

@@ -88,7 +88,7 @@ def ask(
     _note_greedy(sampling, sink)
     if not may_have_prompt(runtime, request):
         default_prompt(request.images)
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, sink, "ask")
+    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, output, sink, "ask")
     text = add_piped_text(runtime, sink, request) or default_prompt(request.images)
     sink.ask(vlm.ask(request.images, text, system=system, sampling=sampling, raw=raw))
 

@@ -126,7 +126,7 @@ class ModelOptions:
             "allow_private_urls": self.allow_private_urls,
         }
 
-    def open(self, runtime: Runtime, sink: Sink, verb: str) -> Any:
+    def open(self, runtime: Runtime, output: OutputOptions, sink: Sink, verb: str) -> Any:
         """Load a model that can ``verb``, after a word about it where none was named.
 
         Raises UsageError for a model of the other kind, and what ``vlmcli.api.load`` raises.
@@ -135,7 +135,7 @@ class ModelOptions:
         kind = "dual" if verb in _DUAL_VERBS else "vlm"
         if settled["model"] is None:
             sink.note(default_notice(kind))
-        model = runtime.load(kind=kind, **settled)
+        model = runtime.load(kind=kind, progress=not output.quiet and runtime.stderr.isatty(), **settled)
         if not hasattr(model, verb):
             other = "vlm ask and vlm topk" if verb in _DUAL_VERBS else "vlm zeroshot"
             raise UsageError(f"{model.info.id} cannot do {verb}, it is another kind of model", f"made for {other}")

@@ -51,13 +51,16 @@ def topk(
     The last word is always the prompt. Text that is piped in goes before it.
     """
     runtime = Runtime.of(context)
-    sink = OutputOptions(json, jsonl, quiet, verbose).sink(runtime)
+    output = OutputOptions(json, jsonl, quiet, verbose)
+    sink = output.sink(runtime)
     where = position(at)
     check_raw(raw, system)
     request = split_topk(words or (), image or (), prompt)
     if not may_have_prompt(runtime, request):
         raise _no_prompt()
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, sink, "topk")
+    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
+        runtime, output, sink, "topk"
+    )
     text = add_piped_text(runtime, sink, request)
     if text is None:
         raise _no_prompt()

@@ -47,11 +47,14 @@ def zeroshot(
     each label on its own; the softmax judges it against the others.
     """
     runtime = Runtime.of(context)
-    sink = OutputOptions(json, jsonl, quiet, verbose).sink(runtime)
+    output = OutputOptions(json, jsonl, quiet, verbose)
+    sink = output.sink(runtime)
     form = checked_template(template)
     more = [*(label or ()), *(read_labels(labels) if labels else ())]
     request = split_zeroshot(words or (), image or (), more)
-    dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, sink, "zeroshot")
+    dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
+        runtime, output, sink, "zeroshot"
+    )
     sink.zeroshot(dual.zeroshot(request.images, request.labels, template=form))
 
 

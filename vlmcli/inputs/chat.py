@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from vlmcli.errors import InputError
+from vlmcli.errors import InputError, first_line
 from vlmcli.types import Message
 
 _RAW_HINT = "a raw prompt must contain the model's image placeholder once for each image"
@@ -62,7 +62,7 @@ def encode(processor: Any, prompt: Prompt, template: str | None = None, slot_id:
     try:
         tensors = dict(_process(processor, text, prompt))
     except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
-        message = f"the model's processor refuses this prompt: {_first_line(error)}"
+        message = f"the model's processor refuses this prompt: {first_line(error)}"
         raise InputError(message, hint=_RAW_HINT if prompt.raw else None) from error
     offsets = tensors.pop("text_replacement_offsets", None)
     tensors.pop("labels", None)  # PaliGemma's processor adds them: training targets, not inputs
@@ -108,7 +108,7 @@ def _apply(processor: Any, template: str, conversation: list[dict[str, Any]]) ->
             )
         )
     except (TemplateError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"the model's chat template refuses this conversation: {_first_line(error)}") from error
+        raise InputError(f"the model's chat template refuses this conversation: {first_line(error)}") from error
 
 
 def _takes_lists(processor: Any, template: str) -> bool:
@@ -201,7 +201,3 @@ def _slots_per_image(
     if len(runs) == images:
         return tuple(runs)
     return tuple(total // images + (i < total % images) for i in range(images))
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

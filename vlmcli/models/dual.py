@@ -61,6 +61,10 @@ class Dual:
         batches = [texts[start : start + _TEXT_BATCH] for start in range(0, len(texts), _TEXT_BATCH)]
         return torch.cat([self._embed_batch(batch) for batch in batches])
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens of all texts together, padding left out."""
+        return sum(len(self.tokenizer(text)["input_ids"]) for text in texts)
+
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors [N, D] and [M, D] -> raw logits [N, M] in float32. Raises NumericalError."""
         with torch.inference_mode():

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto as auto
 
-from vlmcli.errors import ModelError, VlmError
+from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -140,5 +140,4 @@ def _one_line(checkpoint: Checkpoint) -> Iterator[None]:
     except json.JSONDecodeError as error:
         raise ModelError(f"{checkpoint.id}: a JSON file of it is broken: {error}") from error
     except Exception as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{checkpoint.id} cannot be loaded: {reason}") from error
+        raise ModelError(f"{checkpoint.id} cannot be loaded: {first_line(error)}") from error

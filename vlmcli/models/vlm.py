@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmcli.errors import ContextOverflow, InputError
+from vlmcli.errors import ContextOverflow, InputError, first_line
 from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.detokenize import Vocabulary
@@ -213,7 +213,7 @@ class Vlm:
             try:
                 yield
             except (ValueError, IndexError) as error:
-                raise InputError(f"the model refuses this input while {doing}: {_first_line(error)}") from error
+                raise InputError(f"the model refuses this input while {doing}: {first_line(error)}") from error
 
     def _every_step(self, inputs: Inputs) -> dict[str, Any]:
         """Cross-attention decoders (mllama) need to know at every step which images the last position may see."""
@@ -278,7 +278,3 @@ def _resized(tensors: Mapping[str, Any], images: int, config: Any) -> list[tuple
     if sizes is not None and len(sizes) == images:
         return [(int(w), int(h)) for h, w in sizes]  # padded to the largest: image_sizes has what is picture
     return [(pixels.shape[-1], pixels.shape[-2])] * images
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

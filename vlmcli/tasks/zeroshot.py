@@ -11,7 +11,7 @@ from vlmcli.errors import UsageError
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.models.dual import Dual
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Score, Zeroshot
+from vlmcli.types import Score, Usage, Zeroshot
 
 
 def zeroshot(
@@ -30,7 +30,8 @@ def zeroshot(
     if "{}" not in template:
         raise UsageError(f"the template {template!r} has no {{}} for the label", hint='for example "a photo of {}"')
     watch = Stopwatch(load_ms)
-    texts = dual.embed_texts([template.replace("{}", label) for label in labels])  # [M, D]
+    wrapped = [template.replace("{}", label) for label in labels]
+    texts = dual.embed_texts(wrapped)  # [M, D]
     watch.lap("texts")
     embedded = [dual.embed_image(image.pixels) for image in images]
     watch.lap("images")
@@ -52,4 +53,6 @@ def zeroshot(
         replace(image.info, resized=made.resized, tokens=made.tokens)
         for image, made in zip(images, embedded, strict=True)
     )
-    return Zeroshot(scores, dual.info, infos, watch.timings_ms())
+    image_tokens = sum(info.tokens for info in infos)
+    used = Usage(image_tokens + dual.count_tokens(wrapped), image_tokens)
+    return Zeroshot(scores, dual.info, infos, watch.timings_ms(), used)
