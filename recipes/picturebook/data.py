@@ -16,13 +16,14 @@ from transformers import PreTrainedTokenizerFast
 from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.lettering import CHARACTERS
 from recipes.picturebook.parts import GRID, PATCH_PX, SIDE_PX
-from recipes.picturebook.questions import Turn, sample_turns
+from recipes.picturebook.questions import READING, Turn, sample_turns
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, letterings, outline_of, sample_scene
 from recipes.picturebook.tokenizer import answer_ids
 
 _COLOUR_IDS = {name: i for i, name in enumerate(COLOURS)}
 _SHAPE_IDS = {name: i for i, name in enumerate(SHAPES)}
 _SHOWS = 0.08  # of a patch: less of an object than that and the patch counts as background
+_PAGES = 0.15  # of the pictures that questions are asked about
 IGNORE = -100  # of the cross entropy
 
 
@@ -138,7 +139,7 @@ class ConversationExamples(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = random.Random(f"{'written' if self.written else 'shown'}-{self.seed}-{index}")
-        scene = sample_scene(rng)
+        scene = sample_scene(rng, "page" if not self.written and rng.random() < _PAGES else None)
         middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
         packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns), rng)
         example: dict[str, Any] = {"packed": packed}
@@ -156,7 +157,7 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         conversation = rng.random() < 0.15  # the turns see each other, as in a chat
         for number, turn in enumerate(turns, start=1):
             asked = [self.user] * (conversation and number > 1) + self._encode(turn.question) + [self.assistant]
-            answer = answer_ids(self.tokenizer, turn.answer, spelled=turn.skill == "read")
+            answer = answer_ids(self.tokenizer, turn.answer, spelled=turn.skill in READING)
             start = positions[-1] + 1 if conversation else len(prefix)
             ids += asked + answer
             targets += [IGNORE] * (len(asked) - 1) + answer + [IGNORE]

@@ -242,6 +242,15 @@ TRAIN: dict[str, tuple[str, ...]] = {
         "[What|Which] {letters} appears[| here| in the {picture}]?",
         "[OCR|Text|Transcription]:",
     ),
+    "read_colour": (
+        "What does the {colour} {letters} [say|read]?",
+        "What is [written|printed] in {colour}?",
+        "[Read|Read out|Transcribe] the {colour} {letters}.",
+        "[What|Which] {letters} is [|written in |printed in ]{colour}?",
+        "What is the {colour} {letters}?",
+        "[Tell me|Say] what is written in {colour}.",
+        "[What|Which] {letters} [do you see|can you read] in {colour}?",
+    ),
     "says": (
         'Does [it|the {picture}|the {letters}|the text|this] say ["{guess}"|{guess}]?',
         'Is the {letters} ["{guess}"|{guess}]?',

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recipes.picturebook.phrasing import HELD_OUT, phrase
-from recipes.picturebook.scenes import COLOURS, SHAPES, Item, Scene
+from recipes.picturebook.scenes import COLOURS, SHAPES, Item, Scene, letterings
 
 MAX_COUNT = 6
+READING = ("read", "read_colour")
+"""Skills whose answers stand in the picture, character by character."""
 _APART = 0.12  # of the canvas: closer than that, nobody can say what is left of what
 _CLEARLY_BIGGER = 1.3
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six")
@@ -66,12 +68,18 @@ def sample_turns(rng: random.Random, scene: Scene, count: int) -> list[Turn]:
     for _ in range(count * 4):
         if len(turns) == count:
             break
-        weights = _TEXT_WEIGHTS if scene.lettering is not None else _WEIGHTS
+        weights = _weights(scene)
         skill = rng.choices(list(weights), list(weights.values()))[0]
         turn = ask(rng, scene, skill)
         if turn is not None:
             turns.append(turn)
     return turns
+
+
+def _weights(scene: Scene) -> dict[str, int]:
+    if scene.further:
+        return _PAGE_WEIGHTS
+    return _TEXT_WEIGHTS if scene.lettering is not None else _WEIGHTS
 
 
 def description(scene: Scene) -> str:
@@ -410,6 +418,17 @@ def _read(rng: random.Random, scene: Scene) -> Filled | None:
     return ({"letters": _letters(rng, scene)}, scene.lettering.text, None) if scene.lettering else None
 
 
+def _read_colour(rng: random.Random, scene: Scene) -> Filled | None:
+    strings = letterings(scene)
+    colours = [string.colour for string in strings]
+    alone = [string for string in strings if colours.count(string.colour) == 1]
+    if len(strings) < 2 or not alone:
+        return None
+    chosen = rng.choice(alone)
+    noun = rng.choice(("number" if chosen.is_number else "word", "text"))
+    return {"letters": noun, "colour": _asked(rng, chosen.colour)}, chosen.text, None
+
+
 def _says(rng: random.Random, scene: Scene) -> Filled | None:
     from recipes.picturebook.lettering import sample_text
 
@@ -420,7 +439,7 @@ def _says(rng: random.Random, scene: Scene) -> Filled | None:
 
 
 def _has_text(rng: random.Random, scene: Scene) -> Filled | None:
-    return {}, _yes(scene.lettering is not None), None
+    return {}, _yes(bool(letterings(scene))), None
 
 
 def _describe(rng: random.Random, scene: Scene) -> Filled | None:
@@ -436,7 +455,7 @@ _SKILLS: dict[str, Callable[[random.Random, Scene], Filled | None]] = {
     "which_further": _which_further, "superlative": _superlative(_full),
     "superlative_colour": _superlative(lambda i: i.colour), "superlative_shape": _superlative(lambda i: i.shape),
     "is_bigger": _is_bigger, "which_bigger": _which_bigger,
-    "read": _read, "says": _says, "has_text": _has_text, "describe": _describe,
+    "read": _read, "read_colour": _read_colour, "says": _says, "has_text": _has_text, "describe": _describe,
 }  # fmt: skip
 
 _WEIGHTS = {
@@ -449,3 +468,4 @@ _TEXT_WEIGHTS = {
     "read": 30, "colour": 8, "background": 4, "shape": 2, "exists": 3, "absent": 1, "count": 2, "says": 2,
     "has_text": 2, "describe": 4,
 }  # fmt: skip
+_PAGE_WEIGHTS = {"read_colour": 12, "background": 1, "exists": 1, "count": 1, "has_text": 1}

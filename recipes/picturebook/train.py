@@ -52,7 +52,7 @@ class Plan:
 
 PLANS = {
     "encoder": Plan(3000, 32, 2e-3),
-    "decoder": Plan(400, 24, 2e-3),
+    "decoder": Plan(300, 24, 2e-3),
     "projector": Plan(100, 24, 2e-3),
     "joint": Plan(2200, 24, 1.5e-3),
 }
@@ -126,7 +126,7 @@ class ConversationStage(Stage):
         loss = nn.functional.cross_entropy(logits, targets[answered])
         figures["answers"] = loss.item()
         figures["tokens"] = (logits.argmax(-1) == targets[answered]).float().mean().item()
-        return loss + 0.2 * dense, figures
+        return loss + 0.3 * dense, figures
 
 
 def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
@@ -138,7 +138,7 @@ def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]
     decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
     encoder = [*model.vision_tower.parameters(), *stage.heads.parameters()]
     groups = {"decoder": [(decoder, 1.0)], "projector": [(projector, 1.0)]}
-    return groups.get(name) or [(decoder + projector, 1.0), (encoder, 0.3)]
+    return groups.get(name) or [(decoder + projector, 1.0), (encoder, 0.5)]
 
 
 def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimizer]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,16 @@ from tests.recipes.test_scenes import item, scene_with
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tokenizer.load_or_build(tmp_path_factory.mktemp("tokens") / "tokenizer")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe's tokenizer."""
+    folder = tmp_path_factory.mktemp("tokens") / "tokenizer"
+    tokenizer.load_or_build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokens(vocabulary: Path) -> Any:
+    return tokenizer.load_or_build(vocabulary)
 
 
 def test_patch_labels_lie_under_the_object() -> None:
@@ -39,8 +49,6 @@ def test_patch_labels_lie_under_the_object() -> None:
 
 
 def test_pixels_equal_the_processors() -> None:
-    import random
-
     picture = draw(scene_with(item("star")), random.Random(0))
     wanted = image_processor()(images=[picture], return_tensors="pt")["pixel_values"][0]
     ours = pixels_of(picture).float() / 127.5 - 1
@@ -80,14 +88,16 @@ def test_claims_are_marked_true_by_the_scene() -> None:
     assert batch["truth"].shape == (6, 6) and 0 < batch["truth"].sum() < 36
 
 
-def _options(out: Path, scale: float) -> argparse.Namespace:
-    return argparse.Namespace(out=out, device="cpu", seed=1, workers=0, scale=scale, until="encoder")
+def _options(out: Path) -> argparse.Namespace:
+    return argparse.Namespace(out=out, device="cpu", seed=1, workers=0, scale=1.0, until="encoder")
 
 
-def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in ("whole", "parts"):
+        shutil.copytree(vocabulary, tmp_path / run / "tokenizer")
     monkeypatch.setattr(parts, "WIDTH", 32)
     monkeypatch.setitem(train.PLANS, "encoder", train.Plan(4, 2, 1e-3, warmup=1))
-    whole, _, _ = train.train(_options(tmp_path / "whole", 1.0))
+    whole, _, _ = train.train(_options(tmp_path / "whole"))
 
     def stop_after_two(*arguments: Any) -> Any:
         return list(batches(*arguments))[:2]
@@ -97,10 +107,10 @@ def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(train, "SAVE_EVERY_S", 0)
     saved = train._save
     monkeypatch.setattr(train, "_save", lambda f, s, o, step: saved(f, s, o, step) if step < 3 else None)
-    train.train(_options(tmp_path / "parts", 1.0))
+    train.train(_options(tmp_path / "parts"))
     monkeypatch.undo()
     monkeypatch.setattr(parts, "WIDTH", 32)
     monkeypatch.setitem(train.PLANS, "encoder", train.Plan(4, 2, 1e-3, warmup=1))
-    resumed, _, _ = train.train(_options(tmp_path / "parts", 1.0))
+    resumed, _, _ = train.train(_options(tmp_path / "parts"))
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), f"{name} differs: the state that was saved is not complete"
