@@ -27,6 +27,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "picturebook" / "README.md")
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r" (?:\||<|>|>>|;|&&) ")
+_DIGITS = re.compile(r"(-?\d+\.\d{3})\d{3,}(?:e-?\d+)?")  # processors differ in the last ones
+_TIMES = re.compile(r'("(?:load|prepare|ttft|decode|forward|texts|images|total|elapsed_ms)": )[\d.]+')
 _LINES = 24  # a longer output is cut when it is written into a page
 
 
@@ -93,6 +95,7 @@ def rewrite(page: Path) -> None:
 
 
 def _cut(text: str) -> str:
+    text = _DIGITS.sub(r"\1...", _TIMES.sub(r"\1...", text))
     lines = [line.rstrip() for line in text.splitlines()]
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "..."]) + "\n"
 

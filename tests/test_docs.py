@@ -24,7 +24,7 @@ def _plain_commands(program: str) -> list[str]:
         for block in _PLAIN_BLOCK.findall(page.read_text(encoding="utf-8"))
         for line in block.splitlines()
     ]
-    return [line for line in lines if re.match(rf"(?:\.venv/bin/)?{program} ", line)]
+    return [line for line in lines if re.match(rf"(?:\.venv/bin/)?{program} [a-z]", line)]
 
 
 @pytest.fixture(autouse=True)

@@ -104,10 +104,10 @@ def test_same_scores_as_siglips_forward(dual: DualModel) -> None:
         assert score.sigmoid == pytest.approx(their, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("group", ["colour, shape, background", "count, yes/no"])
-def test_answers_most_questions(vlm: VlmModel, group: str) -> None:
+@pytest.mark.parametrize(("group", "least"), [("colour, shape, background", 0.9), ("count, yes/no", 0.7)])
+def test_answers_most_questions(vlm: VlmModel, group: str, least: float) -> None:
     share, _ = evaluate.score_questions(vlm, group, count=60, seed=5, show=3)
-    assert share >= 0.8, "far below the figures of the recipe: were other weights put in?"
+    assert share >= least, "far below the figures of the recipe: were other weights put in?"
 
 
 def test_finds_the_label(dual: DualModel) -> None:

@@ -107,13 +107,9 @@ def collate_encoder(examples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack; and decide which claim is true of which picture, instead of assuming that only its own is."""
     claims: list[Claim] = [e["claim"] for e in examples]
     truth = torch.tensor([[c.holds(e["scene"]) for c in claims] for e in examples])  # [B, texts]
-    return _pictures(examples) | {"texts": [c.text for c in claims], "truth": truth}
-
-
-def _pictures(examples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Pixels uint8 [B, 3, side, side] and patch labels [B, P] each."""
     labels = {name: torch.stack([e["labels"][name] for e in examples]) for name in examples[0]["labels"]}
-    return {"pixels": torch.stack([e["pixels"] for e in examples]), "labels": labels}
+    pixels = torch.stack([e["pixels"] for e in examples])
+    return {"pixels": pixels, "labels": labels, "texts": [c.text for c in claims], "truth": truth}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +118,29 @@ class Packed:
 
     ids: list[int]
     targets: list[int]
+    weights: list[float]  # of the targets: a long answer counts more than a short one, but not by its length
     positions: list[int]
     segments: list[int]  # 0: the prefix, seen by all
 
 
 class ConversationExamples(Dataset[dict[str, Any]]):
-    """Pictures with several questions each; with ``written`` the scene is told in words instead of shown."""
+    """Pictures with several questions each.
 
-    def __init__(self, seed: int, count: int, tokenizer: PreTrainedTokenizerFast, turns: int, written: bool) -> None:
-        self.seed, self.count, self.tokenizer, self.turns, self.written = seed, count, tokenizer, turns, written
+    With ``written`` the scene is told in words instead of shown; with ``lookups`` the questions are the simplest.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        count: int,
+        tokenizer: PreTrainedTokenizerFast,
+        turns: int,
+        written: bool = False,
+        lookups: bool = False,
+    ) -> None:
+        self.seed, self.count, self.tokenizer, self.turns = seed, count, tokenizer, turns
+        self.written, self.lookups = written, lookups
+        self.stream = "written" if written else "lookups" if lookups else "shown"
         names = ("<s>", "<|user|>", "<|assistant|>", "<image>")
         self.bos, self.user, self.assistant, self.image = tokenizer.convert_tokens_to_ids(names)
 
@@ -138,21 +148,28 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         return self.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = random.Random(f"{'written' if self.written else 'shown'}-{self.seed}-{index}")
-        scene = sample_scene(rng, "page" if not self.written and rng.random() < _PAGES else None)
+        rng = random.Random(
+            f"{'written' if self.written else 'lookups' if self.lookups else 'shown'}-{self.seed}-{index}"
+        )
+        scene = sample_scene(rng, self._kind(rng))
         middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
-        packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns), rng)
+        packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns, self.lookups), rng)
         example: dict[str, Any] = {"packed": packed}
         if not self.written:
-            example |= {"pixels": pixels_of(draw(scene, rng)), "labels": patch_labels(scene)}
+            example["pixels"] = pixels_of(draw(scene, rng))
         return example
+
+    def _kind(self, rng: random.Random) -> str | None:
+        if self.lookups:
+            return rng.choices(("few", "text", "page"), (6, 2, 2))[0]
+        return "page" if not self.written and rng.random() < _PAGES else None
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
     def _pack(self, prefix: list[int], turns: list[Turn], rng: random.Random) -> Packed:
-        ids, targets = list(prefix), [IGNORE] * len(prefix)
+        ids, targets, weights = list(prefix), [IGNORE] * len(prefix), [0.0] * len(prefix)
         positions, segments = list(range(len(prefix))), [0] * len(prefix)
         conversation = rng.random() < 0.15  # the turns see each other, as in a chat
         for number, turn in enumerate(turns, start=1):
@@ -161,9 +178,10 @@ class ConversationExamples(Dataset[dict[str, Any]]):
             start = positions[-1] + 1 if conversation else len(prefix)
             ids += asked + answer
             targets += [IGNORE] * (len(asked) - 1) + answer + [IGNORE]
+            weights += [len(answer) ** -0.5] * (len(asked) + len(answer))
             positions += range(start, start + len(asked) + len(answer))
             segments += [0 if conversation else number] * (len(asked) + len(answer))
-        return Packed(ids, targets, positions, segments)
+        return Packed(ids, targets, weights, positions, segments)
 
 
 def in_words(scene: Scene) -> str:
@@ -178,11 +196,11 @@ def in_words(scene: Scene) -> str:
 
 
 def collate_conversations(examples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Pad to the longest; ids, targets, positions int64 [B, T], mask bool [B, 1, T, T] (True: may look)."""
+    """Pad to the longest: all [B, T], and mask bool [B, 1, T, T] (True: may look)."""
     packed: list[Packed] = [e["packed"] for e in examples]
     length = max(len(p.ids) for p in packed)
 
-    def padded(rows: list[list[int]], fill: int) -> Tensor:
+    def padded(rows: list[list[Any]], fill: float) -> Tensor:
         return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 
     segments = padded([p.segments for p in packed], -1)  # [B, T]
@@ -192,7 +210,8 @@ def collate_conversations(examples: list[dict[str, Any]]) -> dict[str, Any]:
     batch = {
         "ids": padded([p.ids for p in packed], 0),
         "targets": padded([p.targets for p in packed], IGNORE),
+        "weights": padded([p.weights for p in packed], 0.0),
         "positions": padded([p.positions for p in packed], 0),
         "mask": mask[:, None],
     }
-    return batch | _pictures(examples) if "pixels" in examples[0] else batch
+    return batch | ({"pixels": torch.stack([e["pixels"] for e in examples])} if "pixels" in examples[0] else {})

@@ -33,6 +33,7 @@ SCENES = {
         *(item("yellow", "star", x, y, 0.12) for x, y in ((0.15, 0.2), (0.5, 0.22), (0.82, 0.3), (0.3, 0.68))),
         *(item("pink", "ring", x, y, 0.12) for x, y in ((0.6, 0.62), (0.84, 0.78))),
     ),
+    "heart": canvas("yellow", item("purple", "heart", 0.5, 0.5, 0.34)),
     "sign": replace(canvas("teal"), lettering=lettering_at("OPEN", "white", (255, 255, 255), 110, 384, 288)),
 }
 

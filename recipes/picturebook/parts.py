@@ -71,6 +71,22 @@ def whiten_patches(model: SiglipModel, pictures: Tensor) -> None:
     embedding.bias.copy_(-mean @ kept)
 
 
+@torch.no_grad()
+def whiten_projector(model: LlavaForConditionalGeneration, pictures: Tensor) -> None:
+    """Start the projector's first layer as the whitened principal components of what the encoder says of ``pictures``.
+
+    The encoder's residual stream is large, and most of its variance says little; whitened, every direction is of the
+    decoder's own scale. The bias keeps the values where gelu is nearly linear.
+    """
+    seen = model.model.vision_tower(pictures, output_hidden_states=True).hidden_states[-1].flatten(0, 1)  # [B * P, D]
+    mean = seen.mean(0)
+    variances, directions = torch.linalg.eigh((seen - mean).T.cov())
+    kept = directions / (variances + _NOISE_FLOOR * variances.mean()).sqrt()  # [D, D]
+    first = model.model.multi_modal_projector.linear_1
+    first.weight.copy_(kept.T)
+    first.bias.copy_(1 - mean @ kept)
+
+
 def grid_positions() -> Tensor:
     """Sines and cosines of row and column [P, D]: a start from which neighbours are easily found (arXiv 2205.01580)."""
     rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")

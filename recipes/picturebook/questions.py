@@ -62,13 +62,13 @@ def ask(rng: random.Random, scene: Scene, skill: str, held_out: bool = False) ->
     return Turn(skill, phrase(rng, skill, slots, held_out), answer, about)
 
 
-def sample_turns(rng: random.Random, scene: Scene, count: int) -> list[Turn]:
-    """Several questions about one scene, harder skills more often."""
+def sample_turns(rng: random.Random, scene: Scene, count: int, lookups: bool = False) -> list[Turn]:
+    """Several questions about one scene, harder skills more often; with ``lookups`` those that need one thing alone."""
     turns: list[Turn] = []
     for _ in range(count * 4):
         if len(turns) == count:
             break
-        weights = _weights(scene)
+        weights = _LOOKUPS if lookups else _weights(scene)
         skill = rng.choices(list(weights), list(weights.values()))[0]
         turn = ask(rng, scene, skill)
         if turn is not None:
@@ -469,3 +469,6 @@ _TEXT_WEIGHTS = {
     "has_text": 2, "describe": 4,
 }  # fmt: skip
 _PAGE_WEIGHTS = {"read_colour": 12, "background": 1, "exists": 1, "count": 1, "has_text": 1}
+_LOOKUPS = {
+    "colour": 8, "shape": 8, "is_colour": 3, "is_shape": 3, "exists": 4, "read": 6, "read_colour": 4, "background": 1,
+}  # fmt: skip

@@ -1,11 +1,12 @@
 """Train picturebook: `python -m recipes.picturebook.train --out runs/picturebook`.
 
-Four stages, each of which starts from what the one before has left:
+Five stages, each of which starts from what the one before has left:
 
 1. ``encoder``    contrastive pre-training (SigLIP, arXiv 2303.15343) with each patch told what lies under it
 2. ``decoder``    language modelling on scenes told in words, with questions and answers
 3. ``projector``  encoder and decoder frozen: only the projector learns (LLaVA, arXiv 2304.08485)
-4. ``joint``      projector and decoder, and the encoder at a lower rate, still told what lies under its patches
+4. ``lookups``    projector and decoder, on the simplest questions: the colour of a shape, the shape of a colour, a word
+5. ``joint``      projector and decoder, on everything; the encoder stays as stage one has left it
 
 The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
 """
@@ -16,7 +17,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from recipes.picturebook.data import (
 
 SAVE_EVERY_S = 240
 LOG_EVERY = 50
-STAGES = ("encoder", "decoder", "projector", "joint")
+STAGES = ("encoder", "decoder", "projector", "lookups", "joint")
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ class Plan:
     batch: int
     rate: float
     warmup: int = 100
+    decay: float = 1 / 3  # the last share of the steps, in which the rate falls to nothing
 
 
 PLANS = {
     "encoder": Plan(3000, 32, 2e-3),
     "decoder": Plan(300, 24, 2e-3),
-    "projector": Plan(100, 24, 2e-3),
-    "joint": Plan(2200, 24, 1.5e-3),
+    "projector": Plan(60, 24, 2e-3),
+    "lookups": Plan(320, 24, 2e-3, decay=0.0),
+    "joint": Plan(940, 24, 2e-3, warmup=20, decay=0.85),
 }
 
 
@@ -99,23 +102,19 @@ class ConversationStage(Stage):
         self.image = tokens.convert_tokens_to_ids(tokenizer.IMAGE)
         self.llava = parts.llava_model(tokens, self.image)
         self.llava.set_attn_implementation("eager")
-        self.heads = parts.PatchHeads()
 
     def start_from(self, encoder: EncoderStage) -> None:
-        """Take over the encoder, but for its pooling, and the read-outs."""
+        """Take over the encoder, but for its pooling."""
         seen, tower = encoder.dual.vision_model.state_dict(), self.llava.model.vision_tower
         tower.load_state_dict({name: seen[name] for name in tower.state_dict()})
-        self.heads.load_state_dict(encoder.heads.state_dict())
 
     def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         ids, targets = batch["ids"], batch["targets"]
         embeddings = self.llava.get_input_embeddings()(ids)  # [B, T, D]
-        dense, figures = embeddings.new_zeros(()), {}
         if "pixels" in batch:
-            seen = self.llava.get_image_features(pixel_values=normalised(batch["pixels"]), return_dict=True)
-            flat = torch.cat(list(seen.pooler_output)).to(embeddings.dtype)  # [B * P, D]
+            seen = self.llava.get_image_features(pixel_values=normalised(batch["pixels"])).pooler_output
+            flat = torch.cat(list(seen)).to(embeddings.dtype)  # [B * P, D]
             embeddings = embeddings.masked_scatter((ids == self.image)[..., None], flat)
-            dense, figures = self.heads(seen.last_hidden_state, batch["labels"])
         mask = torch.where(batch["mask"], 0.0, float("-inf")).to(embeddings.dtype)  # [B, 1, T, T]
         mask.diagonal(dim1=-2, dim2=-1).zero_()  # padding sees itself: no row without a column
         decoder = self.llava.model.language_model
@@ -123,10 +122,10 @@ class ConversationStage(Stage):
         hidden = decoder(inputs_embeds=embeddings, use_cache=False, **places)
         answered = targets != IGNORE  # [B, T]
         logits = self.llava.lm_head(hidden.last_hidden_state[answered]).float()  # [answers, V]
-        loss = nn.functional.cross_entropy(logits, targets[answered])
-        figures["answers"] = loss.item()
-        figures["tokens"] = (logits.argmax(-1) == targets[answered]).float().mean().item()
-        return loss + 0.3 * dense, figures
+        each = nn.functional.cross_entropy(logits, targets[answered], reduction="none")  # [answers]
+        weights = batch["weights"][answered]
+        figures = {"tokens": (logits.argmax(-1) == targets[answered]).float().mean().item()}
+        return (each * weights).sum() / weights.sum(), figures
 
 
 def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
@@ -136,9 +135,8 @@ def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]
     assert isinstance(stage, ConversationStage)
     model = stage.llava.model
     decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
-    encoder = [*model.vision_tower.parameters(), *stage.heads.parameters()]
     groups = {"decoder": [(decoder, 1.0)], "projector": [(projector, 1.0)]}
-    return groups.get(name) or [(decoder + projector, 1.0), (encoder, 0.5)]
+    return groups.get(name) or [(decoder + projector, 1.0)]
 
 
 def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimizer]:
@@ -161,8 +159,8 @@ def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimize
 
 
 def rate_factor(step: int, plan: Plan) -> float:
-    """Linear warm-up, then level, then down over the last third."""
-    left = (plan.steps - step) / (plan.steps / 3)
+    """Linear warm-up, then level, then down to nearly nothing."""
+    left = (plan.steps - step) / (plan.steps * plan.decay) if plan.decay else 1.0
     return min(1.0, (step + 1) / plan.warmup, max(0.02, left))
 
 
@@ -235,22 +233,30 @@ def _restore(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], devi
     return int(state["step"])
 
 
+def first_pictures(examples: Dataset[Any]) -> Tensor:
+    """Some pictures to measure before learning begins: [B, 3, side, side], -1..1."""
+    return normalised(torch.stack([examples[i]["pixels"] for i in range(512)]))
+
+
 def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
     """All stages up to ``options.until``; returns the two models and their tokenizer."""
     torch.manual_seed(options.seed)
     tokens = tokenizer.load_or_build(options.out / "tokenizer")
     encoder, conversation = EncoderStage(tokens), ConversationStage(tokens)
     for name in STAGES[: STAGES.index(options.until) + 1]:
-        plan = PLANS[name]
-        plan = Plan(max(1, math.ceil(plan.steps * options.scale)), plan.batch, plan.rate, plan.warmup)
+        plan = replace(PLANS[name], steps=max(1, math.ceil(PLANS[name].steps * options.scale)))
         count = plan.steps * plan.batch
         if name == "encoder":
-            examples = EncoderExamples(options.seed, count)
-            parts.whiten_patches(encoder.dual, normalised(torch.stack([examples[i]["pixels"] for i in range(512)])))
-            run_stage(name, encoder, examples, collate_encoder, plan, options)
+            pictures = EncoderExamples(options.seed, count)
+            parts.whiten_patches(encoder.dual, first_pictures(pictures))
+            run_stage(name, encoder, pictures, collate_encoder, plan, options)
             conversation.start_from(encoder)
             continue
-        examples = ConversationExamples(options.seed, count, tokens, turns=8, written=name == "decoder")
+        examples = ConversationExamples(
+            options.seed, count, tokens, turns=8, written=name == "decoder", lookups=name == "lookups"
+        )
+        if name == "projector":
+            parts.whiten_projector(conversation.llava, first_pictures(examples))
         run_stage(name, conversation, examples, collate_conversations, plan, options)
     return encoder.dual, conversation.llava, tokens
 
