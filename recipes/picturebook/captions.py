@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from recipes.picturebook.questions import MAX_COUNT, counted, description, plural, with_article
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene
+from recipes.picturebook.skills import MAX_COUNT, counted, description, plural, with_article
 
 _FRAMES = (
     "{}", "{}", "{}", "a photo of {}", "a picture of {}", "an image of {}", "this is {}", "a drawing of {}",

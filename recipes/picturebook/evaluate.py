@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from PIL import Image
 
 from recipes.picturebook.phrasing import HELD_OUT
-from recipes.picturebook.questions import GROUPS, Turn, ask, with_article
+from recipes.picturebook.questions import GROUPS, Turn, ask
 from recipes.picturebook.scenes import COLOURS, SHAPES, draw, sample_scene
+from recipes.picturebook.skills import with_article
 from vlmcli.api import DualModel, VlmModel, load
 from vlmcli.types import Answer, Sampling
 

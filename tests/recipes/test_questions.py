@@ -9,8 +9,9 @@ import pytest
 
 from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.phrasing import HELD_OUT, TRAIN, phrase
-from recipes.picturebook.questions import _SKILLS, GROUPS, READING, ask, description, sample_turns
+from recipes.picturebook.questions import GROUPS, READING, ask, sample_turns
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, sample_scene
+from recipes.picturebook.skills import SKILLS, description
 from tests.recipes.test_scenes import item, scene_with
 
 TWO = scene_with(item("circle", "red", x=0.2, radius=0.3), item("star", "blue", x=0.8, radius=0.15))
@@ -22,7 +23,7 @@ def answers(skill: str, scene: Scene, tries: int = 60) -> set[tuple[str, str]]:
     return {(turn.question, turn.answer) for turn in turns if turn is not None}
 
 
-@pytest.mark.parametrize("skill", sorted(_SKILLS))
+@pytest.mark.parametrize("skill", sorted(SKILLS))
 def test_every_skill_finds_questions(skill: str) -> None:
     kind = "page" if skill == "read_colour" else None
     found = [ask(random.Random(seed), sample_scene(random.Random(seed), kind), skill) for seed in range(200)]
@@ -30,9 +31,9 @@ def test_every_skill_finds_questions(skill: str) -> None:
 
 
 def test_every_skill_has_words_and_every_group_has_skills() -> None:
-    assert set(TRAIN) == set(_SKILLS)
-    assert set(HELD_OUT) <= set(_SKILLS)
-    assert {skill for group in GROUPS.values() for skill in group} <= set(_SKILLS)
+    assert set(TRAIN) == set(SKILLS)
+    assert set(HELD_OUT) <= set(SKILLS)
+    assert {skill for group in GROUPS.values() for skill in group} <= set(SKILLS)
 
 
 def test_held_out_wordings_are_not_trained_on() -> None:
