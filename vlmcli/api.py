@@ -22,7 +22,7 @@ from PIL import Image
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import UsageError
-from vlmcli.inputs.image import ImageSource, LoadedImage, load_image
+from vlmcli.inputs.image import MAX_PIXELS, ImageSource, LoadedImage, load_image
 from vlmcli.types import AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
 from vlmcli.weights import Checkpoint, resolve
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 Images = ImageSource | Sequence[ImageSource] | None
 """One image or several: a path, a URL, "-" (standard input), the bytes of a file, or a PIL image."""
-
-DEFAULT_MAX_PIXELS = 64_000_000
 
 
 class _Model:
@@ -165,7 +163,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     allow_private_urls: bool = False,
     catalog: Catalog | None = None,
     progress: bool = False,

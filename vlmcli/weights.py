@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vlmcli.catalog import Catalog, ModelSpec
-from vlmcli.errors import ModelError, ModelNotFound, Offline
+from vlmcli.errors import ModelError, ModelNotFound, Offline, first_line
 
 BUILTIN = Path(__file__).resolve().parent / "builtin"
 
@@ -288,8 +288,4 @@ def _hub_error(error: Exception, repo: str, revision: str | None, offline: bool)
         return Offline(f"{where} is not in the cache, and HF_HUB_OFFLINE is set", "unset it once to download the model")
     if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
         return Offline(f"{where} is not in the cache, and the hub cannot be reached", "check the network; HF_ENDPOINT")
-    return ModelError(f"downloading {where} failed: {_first_line(error)}", "try again; what is complete is kept")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(f"downloading {where} failed: {first_line(error)}", "try again; what is complete is kept")

@@ -148,9 +148,7 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         return self.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = random.Random(
-            f"{'written' if self.written else 'lookups' if self.lookups else 'shown'}-{self.seed}-{index}"
-        )
+        rng = random.Random(f"{self.stream}-{self.seed}-{index}")
         scene = sample_scene(rng, self._kind(rng))
         middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
         packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns, self.lookups), rng)

@@ -63,8 +63,7 @@ def whiten_patches(model: SiglipModel, pictures: Tensor) -> None:
     areas, and shapes are learned from the first step on (first layer of airbench, arXiv 2404.00498).
     """
     patches = nn.functional.unfold(pictures, PATCH_PX, stride=PATCH_PX).transpose(1, 2).flatten(0, 1)  # [B * P, pixels]
-    mean = patches.mean(0)
-    variances, directions = torch.linalg.eigh((patches - mean).T.cov())  # ascending
+    mean, variances, directions = _principal(patches)
     kept = directions[:, -WIDTH:] / (variances[-WIDTH:] + _NOISE_FLOOR).sqrt()  # [pixels, D]
     embedding = model.vision_model.embeddings.patch_embedding
     embedding.weight.copy_(kept.T.reshape(embedding.weight.shape))
@@ -79,12 +78,18 @@ def whiten_projector(model: LlavaForConditionalGeneration, pictures: Tensor) -> 
     decoder's own scale. The bias keeps the values where gelu is nearly linear.
     """
     seen = model.model.vision_tower(pictures, output_hidden_states=True).hidden_states[-1].flatten(0, 1)  # [B * P, D]
-    mean = seen.mean(0)
-    variances, directions = torch.linalg.eigh((seen - mean).T.cov())
+    mean, variances, directions = _principal(seen)
     kept = directions / (variances + _NOISE_FLOOR * variances.mean()).sqrt()  # [D, D]
     first = model.model.multi_modal_projector.linear_1
     first.weight.copy_(kept.T)
     first.bias.copy_(1 - mean @ kept)
+
+
+def _principal(samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean [N], variances [N] in ascending order and principal directions [N, N] of samples [count, N]."""
+    mean = samples.mean(0)
+    variances, directions = torch.linalg.eigh((samples - mean).T.cov())
+    return mean, variances, directions
 
 
 def grid_positions() -> Tensor:

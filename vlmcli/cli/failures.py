@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import typer
 
-from vlmcli.errors import OutOfMemory, UsageError, VlmError
+from vlmcli.errors import OutOfMemory, UsageError, VlmError, first_line
 
 INTERRUPTED = 130
 CLOSED_PIPE = 141
@@ -33,10 +33,12 @@ def as_vlm_error(error: BaseException) -> VlmError:
     if isinstance(error, typer.TyperException):
         return _usage_error(error)
     if _is_out_of_memory(error):
-        return OutOfMemory(f"out of memory: {_text(error)}", "try a smaller model, a smaller image or --dtype bfloat16")
+        return OutOfMemory(
+            f"out of memory: {first_line(error)}", "try a smaller model, a smaller image or --dtype bfloat16"
+        )
     if isinstance(error, OSError):
         return _system_error(error)
-    return VlmError(f"unexpected {type(error).__name__}: {_text(error)}", "--debug shows where it comes from")
+    return VlmError(f"unexpected {type(error).__name__}: {first_line(error)}", "--debug shows where it comes from")
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -58,7 +60,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 def _system_error(error: OSError) -> VlmError:
     where = f": {error.filename}" if error.filename else ""
     hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else None
-    return VlmError(f"{(error.strerror or _text(error)).lower()}{where}", hint)
+    return VlmError(f"{(error.strerror or first_line(error)).lower()}{where}", hint)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -66,11 +68,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY_TEXTS)
-
-
-def _text(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
