@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vlmcli.weights import Checkpoint
+from vlmcli.weights.resolve import Checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from PIL import Image
 from recipes.picturebook import evaluate
 from vlmcli.api import DualModel, VlmModel, load
 from vlmcli.types import Answer, Sampling
-from vlmcli.weights import BUILTIN
+from vlmcli.weights.resolve import BUILTIN
 
 SHAPES = Path(__file__).parent.parent / "examples" / "shapes.png"
 TOLERANCE = 1e-5  # of probabilities, in float32

@@ -19,7 +19,7 @@ from PIL import Image
 from vlmcli.api import load
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
-from vlmcli.weights import Checkpoint
+from vlmcli.weights.resolve import Checkpoint
 
 PICTURE = "picture.png"
 Folder = Callable[[str], Path]

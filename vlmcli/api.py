@@ -24,7 +24,7 @@ from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import UsageError
 from vlmcli.inputs.image import MAX_PIXELS, ImageSource, LoadedImage, load_image
 from vlmcli.types import AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
-from vlmcli.weights import Checkpoint, resolve
+from vlmcli.weights.resolve import Checkpoint, resolve
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,15 @@ from vlmcli.errors import UsageError
 Kind = Literal["vlm", "dual", "llm"]
 """``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only."""
 
-_SCHEMES = ("builtin:", "hub:", "path:")
+_SCHEMES = ("builtin:", "hub:", "path:", "pypi:")
+_RELEASE = re.compile(r"pypi:[\w][\w.-]*==[\w][\w.!+-]*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS: dict[str, type] = {
     "kind": str,
     "source": str,
     "revision": str,
+    "file": str,
+    "sha256": str,
     "licence": str,
     "parameters": int,
     "description": str,
@@ -30,8 +35,10 @@ _FIELDS: dict[str, type] = {
 class ModelSpec:
     """One entry of the catalogue.
 
-    ``source`` is ``builtin:FOLDER`` (below vlmcli/builtin), ``hub:org/name`` or ``path:/folder``. ``template`` is a
-    chat template in Jinja for families that have none of their own; None leaves it to the checkpoint.
+    ``source`` is ``builtin:FOLDER`` (below vlmcli/builtin), ``hub:org/name``, ``path:/folder``, ``path:/file.gguf`` or
+    ``pypi:NAME==VERSION`` (a wheel that carries weights). ``file`` is the GGUF file to take from a repository or a
+    wheel, ``sha256`` the checksum of that wheel. ``template`` is a chat template in Jinja for families that have none
+    of their own; None leaves it to the checkpoint.
     """
 
     name: str
@@ -43,6 +50,8 @@ class ModelSpec:
     description: str = ""
     template: str | None = None
     defined_in: Literal["shipped", "user"] = "shipped"
+    file: str | None = None
+    sha256: str | None = None
 
 
 class Catalog:
@@ -130,11 +139,26 @@ def _spec(name: str, table: dict[str, Any], path: Path, defined_in: Literal["shi
         raise UsageError(f"{where}: kind must be one of {', '.join(get_args(Kind))}")
     source = table.get("source", "")
     if not source.startswith(_SCHEMES):
-        raise UsageError(f"{where}: source must be builtin:FOLDER, hub:org/name or path:/folder")
+        raise UsageError(f"{where}: source must be builtin:FOLDER, hub:org/name, path:/folder or pypi:NAME==VERSION")
+    _check_file(table, where)
     if source.startswith("path:"):
         folder = path.parent / Path(source.removeprefix("path:")).expanduser()
         table = table | {"source": f"path:{folder}"}
     return ModelSpec(name=name, defined_in=defined_in, **table)
+
+
+def _check_file(table: dict[str, Any], where: str) -> None:
+    """Check ``file`` and ``sha256`` against the source: a wheel needs both, a repository may name a GGUF file."""
+    source, file, sha256 = table["source"], table.get("file"), table.get("sha256")
+    if source.startswith("pypi:"):
+        if not _RELEASE.fullmatch(source):
+            raise UsageError(f"{where}: source must name one release, such as pypi:some-weights==1.0")
+        if file is None or not _SHA256.fullmatch(sha256 or ""):
+            raise UsageError(f"{where}: a wheel needs file (its weights) and sha256 (64 hexadecimal digits)")
+    elif sha256 is not None or (file is not None and not source.startswith("hub:")):
+        raise UsageError(f"{where}: file belongs to hub: and pypi: sources, sha256 to pypi: sources")
+    if file is not None and not file.endswith(".gguf"):
+        raise UsageError(f"{where}: file must name a GGUF file, such as model.Q4_K_M.gguf")
 
 
 def _check_field(key: str, value: Any, where: str) -> None:

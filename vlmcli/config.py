@@ -24,6 +24,15 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return platformdirs.user_config_path("vlm", appauthor=False)
 
 
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what can be made or fetched again; VLM_CACHE_DIR overrides the system's choice."""
+    if chosen := environ.get("VLM_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("vlm", appauthor=False)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file into a dict.
 

@@ -19,7 +19,7 @@ from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.load import load
 from vlmcli.models.vlm import Vlm
-from vlmcli.weights import Checkpoint
+from vlmcli.weights.resolve import Checkpoint
 
 
 def load_folder(folder: Path, **options: Any) -> Any:

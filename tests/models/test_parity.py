@@ -145,7 +145,7 @@ def test_what_a_family_does_behind_its_head_is_kept(model: Any, tmp_path: Any, c
     import transformers as hf
 
     from vlmcli.models.load import load
-    from vlmcli.weights import Checkpoint
+    from vlmcli.weights.resolve import Checkpoint
 
     tokens = tiny.tokenizer()
     made = getattr(hf, config)(**tiny.DECODER, **options, **tiny.token_ids(tokens))

@@ -76,7 +76,7 @@ def test_the_resized_size_is_one_picture_or_none(model: Any) -> None:
 @pytest.mark.parametrize("family", ["llava", "qwen2_vl", "internvl", "idefics3"])
 def test_floating_inputs_get_the_dtype_of_the_model(folder_of: Any, family: str) -> None:
     from vlmcli.models.load import load
-    from vlmcli.weights import Checkpoint
+    from vlmcli.weights.resolve import Checkpoint
 
     vlm: Any = load(Checkpoint(folder_of(family), family, None, None), device="cpu", dtype="bfloat16")
     inputs = vlm.prepare(question(1))

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from vlmcli.cli import models, options
 from vlmcli.cli.ask import ask
+from vlmcli.cli.pull import pull
 from vlmcli.cli.topk import topk
 from vlmcli.cli.zeroshot import zeroshot
 
@@ -59,6 +60,7 @@ def vlm(
 for _command in (ask, topk, zeroshot):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
+app.command(cls=WordsCommand)(pull)
 
 
 def command() -> Any:

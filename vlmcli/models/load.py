@@ -14,10 +14,11 @@ from transformers.models.auto import modeling_auto as auto
 from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
+from vlmcli.models.gguf import load_gguf
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
-from vlmcli.weights import Checkpoint
+from vlmcli.weights.resolve import Checkpoint
 
 Kind = Literal["vlm", "llm", "dual"]
 
@@ -38,7 +39,7 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     """Load a checkpoint onto a device.
 
     Args:
-        checkpoint: a folder with config.json, *.safetensors, a tokenizer and, for images, a processor.
+        checkpoint: a folder with config.json, *.safetensors, a tokenizer and, for images, a processor; or a GGUF file.
         device: ``auto`` (cuda > mps > cpu), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16``, ``float16``.
 
@@ -51,14 +52,22 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     numbers = pick_dtype(dtype, where)
     with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
-        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
-        kind, loader = _kind(config)
-        processor = _processor(checkpoint, kind)
-        model = _model(loader, checkpoint, numbers).to(where)
+        kind, model, processor = _parts(checkpoint, numbers)
+        model = model.to(where)
     info = ModelInfo(checkpoint.id, checkpoint.revision, str(numbers).removeprefix("torch."), str(where))
     if kind == "dual":
         return Dual(model, processor, info)
     return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
+
+
+def _parts(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
+    """The kind of model, the model on the CPU, and its processor; a GGUF file is always a text-only decoder."""
+    if checkpoint.gguf:
+        return "llm", *load_gguf(checkpoint.folder, checkpoint.gguf, dtype)
+    config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+    kind, loader = _kind(config)
+    processor = _processor(checkpoint, kind)
+    return kind, _model(loader, checkpoint, dtype), processor
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:

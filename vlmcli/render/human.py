@@ -12,8 +12,16 @@ from vlmcli.render.notes import Notes
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import model_lines, models_table, topk_tables, zeroshot_tables
-from vlmcli.types import AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.render.views import (
+    files_table,
+    model_lines,
+    models_table,
+    pulled_line,
+    removed_line,
+    topk_tables,
+    zeroshot_tables,
+)
+from vlmcli.types import AskEvent, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,20 @@ class HumanSink:
         self._tables([models_table(entries)])
 
     def model(self, entry: ModelEntry) -> None:
-        """Print one model of the catalogue."""
+        """Print one model of the catalogue, and its files."""
         self._lines(model_lines(entry))
+        if entry.files:
+            self._lines([""])
+            self._tables([files_table(entry.files)])
+
+    def pulled(self, results: Iterator[Pulled]) -> None:
+        """Print a line for each model, as soon as it is complete."""
+        for pulled in results:
+            self._lines([pulled_line(pulled)])
+
+    def removed(self, removed: Removed) -> None:
+        """Print which downloads are gone."""
+        self._lines([removed_line(removed)])
 
     def error(self, error: VlmError) -> None:
         """Print what went wrong on stderr."""

@@ -17,6 +17,8 @@ from vlmcli.render.objects import (
     entry_object,
     error_object,
     position_object,
+    pulled_object,
+    removed_object,
     start_object,
     started_object,
     streamed_token_object,
@@ -25,7 +27,7 @@ from vlmcli.render.objects import (
 )
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import Answer, AskEvent, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
 
 # json.dumps leaves these as they are, and a terminal acts on some of them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
@@ -63,6 +65,14 @@ class JsonSink:
     def model(self, entry: ModelEntry) -> None:
         """Write one model of the catalogue."""
         self._write({"schema_version": SCHEMA_VERSION, **entry_object(entry)})
+
+    def pulled(self, results: Iterator[Pulled]) -> None:
+        """Write what is there now, when the last model is complete."""
+        self._write({"schema_version": SCHEMA_VERSION, "pulled": [pulled_object(pulled) for pulled in results]})
+
+    def removed(self, removed: Removed) -> None:
+        """Write what is gone."""
+        self._write({"schema_version": SCHEMA_VERSION, "removed": removed_object(removed)})
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams: the object for the program, the line for whoever runs it."""
@@ -120,6 +130,15 @@ class JsonlSink:
     def model(self, entry: ModelEntry) -> None:
         """Write one ``model`` event."""
         self._event("model", entry_object(entry))
+
+    def pulled(self, results: Iterator[Pulled]) -> None:
+        """Write one ``pulled`` event a model, as soon as it is complete."""
+        for pulled in results:
+            self._event("pulled", pulled_object(pulled))
+
+    def removed(self, removed: Removed) -> None:
+        """Write one ``removed`` event."""
+        self._event("removed", removed_object(removed))
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams, as JsonSink does."""

@@ -14,8 +14,11 @@ from vlmcli.types import (
     Answer,
     ImageInfo,
     ModelEntry,
+    ModelFile,
     ModelInfo,
     Position,
+    Pulled,
+    Removed,
     Score,
     Start,
     TokenEvent,
@@ -147,7 +150,8 @@ def usage_object(usage: Usage) -> Object:
 
 
 def entry_object(entry: ModelEntry) -> Object:
-    """One model of the catalogue."""
+    """One model of the catalogue; ``folder`` and ``files`` where they were asked for."""
+    kept = {"folder": entry.folder, "files": [file_object(file) for file in entry.files]} if entry.files else {}
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -159,7 +163,31 @@ def entry_object(entry: ModelEntry) -> Object:
         "defined_in": entry.defined_in,
         "cached": entry.cached,
         "default": entry.default,
+        **kept,
     }
+
+
+def file_object(file: ModelFile) -> Object:
+    """One file of a checkpoint."""
+    return {"name": clean(file.name), "size_bytes": file.size_bytes, "sha256": file.sha256}
+
+
+def pulled_object(pulled: Pulled) -> Object:
+    """A model that is complete now: ``files``, and the names of those that were ``fetched`` for it."""
+    return {
+        "name": clean(pulled.name),
+        "id": clean(pulled.id),
+        "revision": pulled.revision,
+        "folder": clean(pulled.folder),
+        "files": [file_object(file) for file in pulled.files],
+        "fetched": [clean(file.name) for file in pulled.fetched],
+        "fetched_bytes": sum(file.size_bytes for file in pulled.fetched),
+    }
+
+
+def removed_object(removed: Removed) -> Object:
+    """Downloads that are gone."""
+    return {"name": clean(removed.name), "folder": clean(removed.folder), "size_bytes": removed.size_bytes}
 
 
 def error_object(error: VlmError) -> Object:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlmcli.render.escape import one_line, visible
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import ModelEntry, Position, Score, TopK, TopToken, Zeroshot
+from vlmcli.types import ModelEntry, ModelFile, Position, Pulled, Removed, Score, TopK, TopToken, Zeroshot
 
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -51,8 +51,38 @@ def model_lines(entry: ModelEntry) -> list[str]:
         "cached": _yes_no(entry.cached),
         "default": _yes_no(entry.default),
         "defined in": f"the {entry.defined_in} catalogue",
-    }
+    } | ({"folder": entry.folder} if entry.folder else {})
     return [f"{name:<12}{one_line(text)}" for name, text in fields.items()]
+
+
+def files_table(files: Sequence[ModelFile]) -> Table:
+    """The files of a checkpoint, with their checksums."""
+    columns = (Column("file"), Column("size", "right"), Column("sha256"))
+    return Table(columns, tuple((one_line(f.name), size(f.size_bytes), f.sha256 or _UNKNOWN) for f in files))
+
+
+def pulled_line(pulled: Pulled) -> str:
+    """What was fetched of a model, how large it is, and where it stands."""
+    whole = sum(file.size_bytes for file in pulled.files)
+    fetched = sum(file.size_bytes for file in pulled.fetched)
+    if not pulled.fetched:
+        done = f"already there, {size(whole)}"
+    else:
+        done = f"fetched {size(fetched)}" + (f" of {size(whole)}" if fetched < whole else "")
+    return one_line(f"{pulled.name}: {done} in {_files(pulled.fetched or pulled.files)}: {pulled.folder}")
+
+
+def removed_line(removed: Removed) -> str:
+    """How many bytes are free again, and where they were."""
+    return one_line(f"{removed.name}: removed {size(removed.size_bytes)}: {removed.folder}")
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes as people write it, in powers of ten: 98.4 MB."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size_bytes >= limit:
+            return f"{size_bytes / limit:.1f} {unit}"
+    return f"{size_bytes} B"
 
 
 def probability(logprob: float) -> str:
@@ -180,6 +210,10 @@ def _nats(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.4f}"
+
+
+def _files(files: Sequence[ModelFile]) -> str:
+    return f"{len(files)} file" + ("s" if len(files) != 1 else "")
 
 
 def _yes_no(value: bool) -> str:

