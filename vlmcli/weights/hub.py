@@ -35,7 +35,7 @@ class Hub(Protocol):
 class HuggingFaceHub:
     """The hub that HF_ENDPOINT names, through huggingface_hub's cache (HF_HOME), with HF_TOKEN.
 
-    A download that was cut is taken up where it stopped: huggingface_hub keeps what has arrived.
+    A connection that breaks is taken up at the byte where it broke, and a later call keeps every file that is whole.
     """
 
     def __init__(
@@ -88,10 +88,8 @@ class HuggingFaceHub:
             plan = self._snapshot(repo, revision, wanted, dry_run=True)
         except Exception:
             return  # whatever it is, the download itself will say it
-        folder = self.folder(repo)
-        begun = sum(part.stat().st_size for part in folder.glob("blobs/*.incomplete"))
         missing = sum(file.file_size or 0 for file in plan if file.will_download)
-        check_space(folder, missing - begun, repo, self._free)
+        check_space(self.folder(repo), missing, repo, self._free)
 
 
 @contextmanager
