@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,22 @@ from vlmcli.errors import UsageError
 Kind = Literal["vlm", "dual", "llm"]
 """``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only."""
 
+Fusion = Literal["concat", "cross-attention", "hybrid"]
+"""How a composition's decoder sees pictures: spliced, looked at, or both (see vlmcli.models.fusion)."""
+
+COMPOSITION = "composition"
+"""The source of a model that is put together from parts."""
+
 _SCHEMES = ("builtin:", "hub:", "path:")
+_PARTS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "vision": {"from": str, "part": str, "layer": (int, list), "patch_px": int, "side_px": int},
+    "projector": {
+        "from": str, "part": str, "kind": str, "factor": int, "queries": int, "layers": int, "heads": int,
+        "activation": str, "bias": bool,
+    },
+    "decoder": {"from": str, "part": str},
+}  # fmt: skip
+_JOINED = {"fusion": str, "every": int, "tiles": int}
 _FIELDS: dict[str, type] = {
     "kind": str,
     "source": str,
@@ -27,11 +42,41 @@ _FIELDS: dict[str, type] = {
 
 
 @dataclass(frozen=True, slots=True)
+class PartSpec:
+    """One part of a composition.
+
+    ``source`` is what ``-m`` takes: a name of the catalogue, a folder or a hub id; None where the part needs no weights
+    or has none yet. ``file`` is a safetensors file instead. ``options`` are the keys of its own kind.
+    """
+
+    source: str | None = None
+    file: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionSpec:
+    """A model declared as its parts.
+
+    ``every``: cross-attention before every so many blocks of the decoder; ``tiles``: into how many tiles a picture may
+    be cut, beside its thumbnail (1: it stays whole).
+    """
+
+    vision: PartSpec
+    projector: PartSpec
+    decoder: PartSpec
+    fusion: Fusion = "concat"
+    every: int = 4
+    tiles: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One entry of the catalogue.
 
     ``source`` is ``builtin:FOLDER`` (below vlmcli/builtin), ``hub:org/name`` or ``path:/folder``. ``template`` is a
-    chat template in Jinja for families that have none of their own; None leaves it to the checkpoint.
+    chat template in Jinja for families that have none of their own; None leaves it to the checkpoint. For a model that
+    is put together from parts ``source`` is ``composition``, and ``composition`` names them.
     """
 
     name: str
@@ -43,6 +88,7 @@ class ModelSpec:
     description: str = ""
     template: str | None = None
     defined_in: Literal["shipped", "user"] = "shipped"
+    composition: CompositionSpec | None = None
 
 
 class Catalog:
@@ -124,17 +170,60 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
 
 def _spec(name: str, table: dict[str, Any], path: Path, defined_in: Literal["shipped", "user"]) -> ModelSpec:
     where = f"{path}: [models.{name}]"
+    composition = None
+    if "decoder" in table:
+        composition, table = _composition(table, path, where)
     for key, value in table.items():
         _check_field(key, value, where)
     if table.get("kind") not in get_args(Kind):
         raise UsageError(f"{where}: kind must be one of {', '.join(get_args(Kind))}")
     source = table.get("source", "")
-    if not source.startswith(_SCHEMES):
+    if composition is None and not source.startswith(_SCHEMES):
         raise UsageError(f"{where}: source must be builtin:FOLDER, hub:org/name or path:/folder")
     if source.startswith("path:"):
         folder = path.parent / Path(source.removeprefix("path:")).expanduser()
         table = table | {"source": f"path:{folder}"}
-    return ModelSpec(name=name, defined_in=defined_in, **table)
+    return ModelSpec(name=name, defined_in=defined_in, composition=composition, **table)
+
+
+def _composition(table: dict[str, Any], path: Path, where: str) -> tuple[CompositionSpec, dict[str, Any]]:
+    """The parts that a table names, and the table without them."""
+    if "source" in table:
+        raise UsageError(f"{where}: a composition has no source of its own: leave out source, or the parts")
+    parts = {role: _part(role, table.get(role), path, where) for role in _PARTS}
+    joined = {key: table[key] for key in _JOINED if key in table}
+    for key, value in joined.items():
+        if type(value) is not _JOINED[key] or (type(value) is int and value < 1):
+            raise UsageError(f"{where}: {key} must be {'text in quotes' if _JOINED[key] is str else 'at least 1'}")
+    if joined.get("fusion", "concat") not in get_args(Fusion):
+        raise UsageError(f"{where}: fusion must be one of {', '.join(get_args(Fusion))}")
+    rest = {key: value for key, value in table.items() if key not in _PARTS and key not in _JOINED}
+    return CompositionSpec(**parts, **joined), {"kind": "vlm", **rest, "source": COMPOSITION}
+
+
+def _part(role: str, value: Any, path: Path, where: str) -> PartSpec:
+    """``vision = "..."`` is short for ``vision = {from = "..."}``, and ``projector = "mlp"`` for its kind."""
+    table = {"kind" if role == "projector" else "from": value} if isinstance(value, str) else value
+    if table is None and role == "projector":
+        return PartSpec()
+    if not isinstance(table, dict):
+        raise UsageError(f'{where}: {role} must be text in quotes or a table such as {{from = "org/name"}}')
+    for key, given in table.items():
+        if key not in _PARTS[role]:
+            raise UsageError(f"{where}: {role} has no key {key}", f"the keys are {', '.join(_PARTS[role])}")
+        if not isinstance(given, _PARTS[role][key]):
+            raise UsageError(f"{where}: {role}.{key} is of the wrong kind")
+    if table.get("part", role) != role:
+        raise UsageError(f"{where}: {role} can only be made of a checkpoint's part {role!r}")
+    options = {key: given for key, given in table.items() if key not in ("from", "part")}
+    source = table.get("from")
+    if source is None and role == "vision" and not {"patch_px", "side_px"} <= set(options):
+        raise UsageError(f"{where}: vision needs from, or patch_px and side_px where patches go in as they are")
+    if source is None and role == "decoder":
+        raise UsageError(f"{where}: decoder needs from")
+    if source is not None and source.endswith(".safetensors"):
+        return PartSpec(file=path.parent / Path(source.removeprefix("path:")).expanduser(), options=options)
+    return PartSpec(source, options=options)
 
 
 def _check_field(key: str, value: Any, where: str) -> None:

@@ -79,12 +79,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which weights answered, and where they ran."""
+    """Which weights answered, and where they ran; ``notes`` is what has to be known about them at every run."""
 
     id: str
     revision: str | None
     dtype: str
     device: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

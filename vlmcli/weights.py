@@ -10,8 +10,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,12 +35,17 @@ _DTYPE_BITS |= {"F16": 16, "BF16": 16, "F32": 32, "F64": 64, "F8_E4M3": 8, "F8_E
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that can be loaded; ``id`` and ``revision`` say where it came from (a commit for the hub's)."""
+    """A folder that can be loaded; ``id`` and ``revision`` say where it came from (a commit for the hub's).
+
+    A composition has ``parts`` (``vision``, ``projector``, ``decoder``, as far as they are checkpoints), and its
+    ``folder`` is the decoder's.
+    """
 
     folder: Path
     id: str
     revision: str | None
     spec: ModelSpec | None
+    parts: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
 class Hub(Protocol):
@@ -101,6 +106,8 @@ def resolve(
     if not isinstance(name, str):
         return _from_folder(Path(name), os.fspath(name), None)
     if spec := catalog.get(name):
+        if spec.composition is not None:
+            return _from_parts(spec, lambda part: resolve(part, catalog, progress=progress, hub=hub, environ=environ))
         return _from_spec(spec, hub, progress, environ)
     if _is_path(name):
         return _from_folder(Path(name).expanduser(), name, None)
@@ -201,6 +208,16 @@ def _from_spec(spec: ModelSpec, hub: Hub, progress: bool, environ: Mapping[str, 
     if scheme == "builtin":
         return _from_folder(BUILTIN / place, spec.name, spec)
     return _from_folder(Path(place), place, spec)
+
+
+def _from_parts(spec: ModelSpec, resolve_part: Callable[[str], Checkpoint]) -> Checkpoint:
+    """The checkpoints of a composition's parts. Raises ModelError for a part that is a composition itself."""
+    assert spec.composition is not None
+    named = {role: getattr(spec.composition, role).source for role in ("vision", "projector", "decoder")}
+    parts = {role: resolve_part(source) for role, source in named.items() if source is not None and source != spec.name}
+    if "decoder" not in parts or any(part.parts for part in parts.values()):
+        raise ModelError(f"{spec.name}: a part of a composition cannot be a composition")
+    return replace(parts["decoder"], id=spec.name, spec=spec, parts=parts)
 
 
 def _from_hub(
