@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ Kind = Literal["vlm", "dual", "llm"]
 
 Fusion = Literal["concat", "cross-attention", "hybrid"]
 """How a composition's decoder sees pictures: spliced, looked at, or both (see vlmcli.models.fusion)."""
+
+PROJECTORS = ("linear", "mlp", "pixel-shuffle-mlp", "average-pool", "perceiver")
+"""The kinds of projectors (see vlmcli.models.projector)."""
 
 COMPOSITION = "composition"
 """The source of a model that is put together from parts."""
@@ -108,7 +112,7 @@ class Catalog:
         shipped = shipped_file()
         tables, defaults = _read(shipped)
         specs = {name: _spec(name, table, shipped, "shipped") for name, table in tables.items()}
-        user_file = user_file or config_dir() / "models.toml"
+        user_file = user_file or own_file()
         if user_file.is_file():
             own_tables, own_defaults = _read(user_file)
             for name, table in own_tables.items():
@@ -128,6 +132,10 @@ class Catalog:
         """Return every model, in the order of the files."""
         return tuple(self._specs.values())
 
+    def adding(self, spec: ModelSpec) -> Catalog:
+        """Return a catalogue that knows one model more."""
+        return Catalog({**self._specs, spec.name: spec}, self._defaults)
+
     def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
         """Return up to ``n`` names that a user may have meant by ``name``, likeliest first; often none."""
         wanted = name.lower()
@@ -142,6 +150,43 @@ class Catalog:
         if spec := self.get(name):
             return spec
         raise UsageError(f"the default {kind} model {name!r} is not in the catalogue", "see: vlm models list")
+
+
+def own_file() -> Path:
+    """Return the path of the user's own models.toml, whether it exists or not."""
+    return config_dir() / "models.toml"
+
+
+def parse(name: str, table: dict[str, Any], path: Path) -> ModelSpec:
+    """Return the model that ``table`` describes, as if it stood in ``path``. Raises UsageError for a bad table."""
+    return _spec(name, table, path, "user")
+
+
+def append(name: str, table: Mapping[str, Any], path: Path) -> None:
+    """Write a new table at the end of ``path``; what stands there stays as it is.
+
+    Raises UsageError where the name is taken in that file, or where the file cannot be written.
+    """
+    if name in (_read(path)[0] if path.is_file() else {}):
+        raise UsageError(f"{path} has a model called {name!r} already", "choose another name, or take that one out")
+    before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.is_file() else ""
+    lines = [f"[models.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(before + "\n".join(lines) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML: a JSON string is one of TOML's, and so are numbers, booleans and lists of them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def shipped_file() -> Path:

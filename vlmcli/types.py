@@ -6,6 +6,7 @@ Log-probabilities are natural logarithms; entropy and surprisal are in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -192,3 +193,24 @@ class ModelEntry:
     defined_in: str
     cached: bool
     default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """One part of a composition: where its weights come from, and how many there are."""
+
+    role: str
+    source: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A composition that was put together: ``catalog`` names it from now on, ``weights`` holds what is new in it."""
+
+    name: str
+    fusion: str
+    parts: tuple[PartSize, ...]
+    catalog: Path
+    weights: Path | None
+    notes: tuple[str, ...] = ()

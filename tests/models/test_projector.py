@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from vlmcli.catalog import PROJECTORS
 from vlmcli.errors import ModelError
-from vlmcli.models.projector import PROJECTORS, build, kind_of, pixel_shuffle
+from vlmcli.models.projector import build, kind_of, pixel_shuffle
 
 WIDTH, DECODER_WIDTH, PATCHES = 32, 48, 16
 

@@ -7,11 +7,11 @@ random, and the model says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import safetensors.torch
 import torch
 import transformers
 from torch import Tensor, nn
@@ -27,13 +27,15 @@ from vlmcli.weights import Checkpoint
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _UNUSED = ("pooler", "classifier", "head", "mask_token")  # of an encoder: a composition never reads them
-TRAINED = "trained"
-"""The key in a safetensors file's metadata; "false" where the weights are still those that chance gave them."""
+RANDOM = "random"
+"""The key in a safetensors file's metadata that names the parts whose weights are still those that chance gave."""
+
+_CALLED = {"projector": "the projector", "cross": "the cross-attention"}
 
 
 def assemble(
     spec: CompositionSpec, parts: Mapping[str, Checkpoint], dtype: torch.dtype, seed: int = 0
-) -> tuple[Composition, ComposedProcessor, tuple[str, ...]]:
+) -> tuple[Composition, ComposedProcessor]:
     """Load the parts and join them.
 
     Args:
@@ -42,7 +44,7 @@ def assemble(
         dtype: of all parts.
         seed: of what has no weights.
 
-    Returns the model in eval mode, its processor, and what the user has to know about it.
+    Returns the model in eval mode, and its processor.
     Raises ModelError for parts that are missing or do not fit.
     """
     wholes = _Wholes(dtype)
@@ -51,25 +53,31 @@ def assemble(
     width = int(decoder.config.hidden_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        projector, cross, notes = _between(wholes, spec, parts.get("projector"), encoder, decoder)
+        projector, cross, random = _between(wholes, spec, parts.get("projector"), encoder, decoder)
     per_crop = projector.tokens(encoder.tokens)  # type: ignore[operator]
     slots = {"concat": lambda crops: crops * per_crop, "hybrid": lambda crops: per_crop, "cross-attention": None}
     processor = ComposedProcessor(tokenizer, image_processor, encoder.side_px, slots[spec.fusion], slot, spec.tiles)
-    model = Composition(encoder, projector, decoder, spec.fusion, cross, processor.image_token_id)
+    model = Composition(encoder, projector, decoder, spec.fusion, cross, processor.image_token_id, random)
     _check_widths(projector, encoder, width)
-    return model.to(dtype).eval(), processor, notes
+    return model.to(dtype).eval(), processor
 
 
-def save_between(model: Composition, file: Path, kind: str, trained: bool) -> None:
-    """Write the projector and the gated layers as one safetensors file; by another name first, then in its place."""
-    from safetensors.torch import save_file
+def notes(model: Composition) -> tuple[str, ...]:
+    """What the user has to know at every run."""
+    return tuple(f"{_CALLED[name]} is random: it has not been trained" for name in model.random)
 
+
+def save_between(model: Composition, file: Path, random: Sequence[str] = ()) -> None:
+    """Write projector and gated layers as one safetensors file: under another name first, then in its place.
+
+    ``random`` names those of them (``projector``, ``cross``) that have not been trained. Raises OSError.
+    """
     tensors = {f"projector.{name}": value.contiguous() for name, value in model.projector.state_dict().items()}
     if model.cross is not None:
         tensors |= {f"cross.{name}": value.contiguous() for name, value in model.cross.state_dict().items()}
     part = file.with_name(file.name + ".part")
     try:
-        save_file(tensors, part, metadata={"kind": kind, TRAINED: str(trained).lower()})
+        part.write_bytes(safetensors.torch.save(tensors, metadata={RANDOM: " ".join(random)}))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
@@ -146,11 +154,11 @@ def _decoder(wholes: _Wholes, checkpoint: Checkpoint) -> tuple[Any, Any, str]:
 def _between(
     wholes: _Wholes, spec: CompositionSpec, checkpoint: Checkpoint | None, encoder: Encoder | Patches, decoder: Any
 ) -> tuple[nn.Module, CrossAttention | None, tuple[str, ...]]:
-    """The projector and the gated layers, and what is to be said about their weights."""
+    """The projector and the gated layers, and which of them are random."""
     options = dict(spec.projector.options)
     kind = str(options.pop("kind", "mlp"))
     width, decoder_width = encoder.width, int(decoder.config.hidden_size)
-    weights, trained = _weights(wholes, spec, checkpoint)
+    weights, random = _weights(wholes, spec, checkpoint)
     own = _below(weights, "projector.")
     if own and "kind" not in spec.projector.options:
         kind, found = projectors.kind_of(own, width)
@@ -160,49 +168,49 @@ def _between(
     if spec.fusion != "concat":
         heads, blocks = int(decoder.config.num_attention_heads), int(decoder.config.num_hidden_layers)
         cross = CrossAttention(decoder_width, heads, blocks, spec.every)
-    random = [name for name, part in (("projector", projector), ("cross", cross)) if _is_random(part, weights, name)]
-    called = {"projector": "the projector", "cross": "the cross-attention"}
-    notes = tuple(f"{called[name]} is random: it has not been trained" for name in random)
-    if weights and not trained and not notes:
-        notes = ("the projector's weights are as chance made them: it has not been trained",)
-    return projector, cross, notes
+    for name, part in (("projector", projector), ("cross", cross)):
+        if part is not None and not _load(part, weights, name):
+            random.append(name)
+    return projector, cross, tuple(random)
 
 
-def _weights(wholes: _Wholes, spec: CompositionSpec, checkpoint: Checkpoint | None) -> tuple[dict[str, Tensor], bool]:
-    """The tensors of projector and gated layers by name, and whether they have been trained."""
+def _weights(
+    wholes: _Wholes, spec: CompositionSpec, checkpoint: Checkpoint | None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of projector and gated layers by name, and which of the two are known to be random."""
     if spec.projector.file is not None:
         return _read(spec.projector.file)
     if checkpoint is None:
-        return {}, False
+        return {}, []
     module = getattr(wholes.of(checkpoint).base_model, "multi_modal_projector", None)
     if module is None:
         raise ModelError(f"{checkpoint.id} has no projector that can be taken out of it")
-    return {f"projector.{name}": value for name, value in module.state_dict().items()}, True
+    return {f"projector.{name}": value for name, value in module.state_dict().items()}, []
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], bool]:
+def _read(file: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            trained = (opened.metadata() or {}).get(TRAINED) != "false"
+            random = (opened.metadata() or {}).get(RANDOM, "").split()
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot read the projector's weights {file}: {error}") from error
     if not any(name.startswith(("projector.", "cross.")) for name in tensors):
         tensors = {f"projector.{name}": value for name, value in tensors.items()}
-    return tensors, trained
+    return tensors, [name for name in random if name in _CALLED]
 
 
-def _is_random(part: nn.Module | None, weights: Mapping[str, Tensor], name: str) -> bool:
-    """Load a part's weights if there are any; True if there were none. Raises ModelError where they do not fit."""
+def _load(part: nn.Module, weights: Mapping[str, Tensor], name: str) -> bool:
+    """Fill a part; False if there are no weights for it. Raises ModelError where they do not fit."""
     own = _below(weights, f"{name}.")
-    if part is None or not own:
-        return part is not None
+    if not own:
+        return False
     state = part.state_dict()
     odd = sorted(set(own) ^ set(state)) or sorted(key for key in state if own[key].shape != state[key].shape)
     if odd:
-        raise ModelError(f"the weights of the {name} do not fit: {odd[0]}", "was it made for other parts?")
+        raise ModelError(f"the weights of {_CALLED[name]} do not fit: {odd[0]}", "was it made for other parts?")
     part.load_state_dict(own)
-    return False
+    return True
 
 
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

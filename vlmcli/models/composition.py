@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlmcli.catalog import Fusion
 from vlmcli.models.encoder import Encoder, Patches
-from vlmcli.models.fusion import CrossAttention, Fusion, Memory, Seen, splice
+from vlmcli.models.fusion import CrossAttention, Memory, Seen, splice
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Composition(nn.Module):
         fusion: ``concat``, ``cross-attention`` or ``hybrid``.
         cross: the gated layers; None for ``concat``.
         image_token_id: the id of a slot, which the decoder need not know; None where nothing is spliced.
+        random: which of ``projector`` and ``cross`` have not been trained.
     """
 
     def __init__(
@@ -68,10 +70,11 @@ class Composition(nn.Module):
         fusion: Fusion,
         cross: CrossAttention | None,
         image_token_id: int | None,
+        random: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.encoder, self.projector, self.decoder, self.cross = encoder, projector, decoder, cross
-        self.fusion = fusion
+        self.fusion, self.random = fusion, random
         self.config = Config(decoder.config, image_token_id)
 
     @property

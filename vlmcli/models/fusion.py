@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vlmcli.errors import InputError, ModelError
-
-Fusion = Literal["concat", "cross-attention", "hybrid"]
-FUSIONS: tuple[Fusion, ...] = ("concat", "cross-attention", "hybrid")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import transformers
 from transformers.models.auto import modeling_auto as auto
 
 from vlmcli.errors import ModelError, VlmError, first_line
-from vlmcli.models.assemble import assemble
+from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -67,8 +67,8 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
 def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Vlm:
     """A model that models.toml declares by its parts."""
     assert checkpoint.spec is not None and checkpoint.spec.composition is not None
-    model, processor, notes = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
-    info = _info(checkpoint, dtype, device, notes)
+    model, processor = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
+    info = _info(checkpoint, dtype, device, notes(model))
     return Vlm(model.to(device), processor, info, template=checkpoint.spec.template)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from vlmcli.catalog import PROJECTORS
 from vlmcli.errors import ModelError
 
 
@@ -133,21 +134,17 @@ class _ResamplerLayer(nn.Module):
         return latents + self.feed_forward(latents)  # type: ignore[no-any-return]
 
 
-PROJECTORS: Mapping[str, Callable[..., nn.Module]] = {
-    "linear": Linear,
-    "mlp": Mlp,
-    "pixel-shuffle-mlp": PixelShuffleMlp,
-    "average-pool": AveragePool,
-    "perceiver": PerceiverResampler,
-}
+_CLASSES: Mapping[str, Callable[..., nn.Module]] = dict(
+    zip(PROJECTORS, (Linear, Mlp, PixelShuffleMlp, AveragePool, PerceiverResampler), strict=True)
+)
 
 
 def build(kind: str, width: int, decoder_width: int, patches: int, options: Mapping[str, Any]) -> nn.Module:
     """A projector with random weights. Raises ModelError for a kind or an option that there is not."""
-    if kind not in PROJECTORS:
+    if kind not in _CLASSES:
         raise ModelError(f"no projector is called {kind!r}", f"there are {', '.join(PROJECTORS)}")
     try:
-        made = PROJECTORS[kind](width, decoder_width, **options)
+        made = _CLASSES[kind](width, decoder_width, **options)
         made.tokens(patches)  # type: ignore[operator]
     except (TypeError, KeyError, AssertionError) as error:
         raise ModelError(f"a projector of kind {kind!r} cannot be made so: {error}") from error

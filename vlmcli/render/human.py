@@ -12,8 +12,8 @@ from vlmcli.render.notes import Notes
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import model_lines, models_table, topk_tables, zeroshot_tables
-from vlmcli.types import AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.render.views import composed_table, model_lines, models_table, topk_tables, zeroshot_tables
+from vlmcli.types import AskEvent, Composed, ModelEntry, Start, TokenEvent, TopK, Zeroshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ class HumanSink:
     def model(self, entry: ModelEntry) -> None:
         """Print one model of the catalogue."""
         self._lines(model_lines(entry))
+
+    def composed(self, composed: Composed) -> None:
+        """Print what a composition is made of."""
+        self._tables([composed_table(composed)])
+        for text in composed.notes:
+            self.notes.note(f"{composed.name}: {text}")
 
     def error(self, error: VlmError) -> None:
         """Print what went wrong on stderr."""

@@ -14,6 +14,7 @@ from vlmcli.render.objects import (
     SCHEMA_VERSION,
     Object,
     answer_object,
+    composed_object,
     entry_object,
     error_object,
     position_object,
@@ -25,7 +26,7 @@ from vlmcli.render.objects import (
 )
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import Answer, AskEvent, Composed, ModelEntry, Start, TokenEvent, TopK, Zeroshot
 
 # json.dumps leaves these as they are, and a terminal acts on some of them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
@@ -63,6 +64,10 @@ class JsonSink:
     def model(self, entry: ModelEntry) -> None:
         """Write one model of the catalogue."""
         self._write({"schema_version": SCHEMA_VERSION, **entry_object(entry)})
+
+    def composed(self, composed: Composed) -> None:
+        """Write what a composition is made of."""
+        self._write({"schema_version": SCHEMA_VERSION, **composed_object(composed)})
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams: the object for the program, the line for whoever runs it."""
@@ -120,6 +125,10 @@ class JsonlSink:
     def model(self, entry: ModelEntry) -> None:
         """Write one ``model`` event."""
         self._event("model", entry_object(entry))
+
+    def composed(self, composed: Composed) -> None:
+        """Write one ``composed`` event."""
+        self._event("composed", composed_object(composed))
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams, as JsonSink does."""

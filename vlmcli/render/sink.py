@@ -9,7 +9,7 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import AskEvent, ModelEntry, TopK, Zeroshot
+from vlmcli.types import AskEvent, Composed, ModelEntry, TopK, Zeroshot
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""
@@ -32,6 +32,9 @@ class Sink(Protocol):
 
     def model(self, entry: ModelEntry) -> None:
         """Show one model of the catalogue."""
+
+    def composed(self, composed: Composed) -> None:
+        """Show a composition that was put together."""
 
     def error(self, error: VlmError) -> None:
         """Show what went wrong."""
