@@ -41,8 +41,9 @@ def test_compose_writes_an_entry_and_says_what_is_random(vlm: Callable[..., tupl
 def test_compose_shows_a_table(vlm: Callable[..., tuple[int, str, str]]) -> None:
     code, stdout, stderr = vlm("mine", "--projector", "perceiver", "--vision", "patches:8:32")
     assert code == 0
-    assert "the pixels alone" in stdout and "new weights: " in stdout
-    assert stderr == "mine: the projector is random: it has not been trained\n"
+    assert "the pixels alone" in stdout and "fusion: concat" in stdout
+    assert "models.toml\n" in stderr and "mine.safetensors\n" in stderr
+    assert stderr.endswith("mine: the projector is random: it has not been trained\n")
 
 
 @pytest.mark.parametrize(

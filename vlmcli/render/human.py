@@ -68,6 +68,9 @@ class HumanSink:
     def composed(self, composed: Composed) -> None:
         """Print what a composition is made of."""
         self._tables([composed_table(composed)])
+        self.notes.note(f"{composed.name} stands in {composed.catalog}")
+        if composed.weights is not None:
+            self.notes.note(f"its new weights are in {composed.weights}")
         for text in composed.notes:
             self.notes.note(f"{composed.name}: {text}")
 

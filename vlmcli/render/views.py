@@ -148,9 +148,7 @@ def composed_table(composed: Composed) -> Table:
     """The parts of a composition, in the order of the diagram."""
     columns = (Column("part"), Column("from"), Column("parameters", "right"))
     rows = tuple((part.role, one_line(part.source), f"{part.parameters:,}") for part in composed.parts)
-    kept = (f"new weights: {one_line(str(composed.weights))}",) if composed.weights else ()
-    notes = (f"fusion: {composed.fusion}", *kept, f"entry: {one_line(str(composed.catalog))}")
-    return Table(columns, rows, notes=notes)
+    return Table(columns, rows, notes=(f"fusion: {composed.fusion}",))
 
 
 def _model_row(entry: ModelEntry) -> tuple[str, ...]:
