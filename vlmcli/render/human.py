@@ -13,6 +13,7 @@ from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
+    composed_table,
     files_table,
     model_lines,
     models_table,
@@ -21,7 +22,7 @@ from vlmcli.render.views import (
     topk_tables,
     zeroshot_tables,
 )
-from vlmcli.types import AskEvent, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ class HumanSink:
     def removed(self, removed: Removed) -> None:
         """Print which downloads are gone."""
         self._lines([removed_line(removed)])
+
+    def composed(self, composed: Composed) -> None:
+        """Print what a composition is made of."""
+        self._tables([composed_table(composed)])
+        self.notes.note(f"{composed.name} stands in {composed.catalog}")
+        if composed.weights is not None:
+            self.notes.note(f"its new weights are in {composed.weights}")
+        for text in composed.notes:
+            self.notes.note(f"{composed.name}: {text}")
 
     def error(self, error: VlmError) -> None:
         """Print what went wrong on stderr."""

@@ -14,6 +14,7 @@ from vlmcli.render.objects import (
     SCHEMA_VERSION,
     Object,
     answer_object,
+    composed_object,
     entry_object,
     error_object,
     position_object,
@@ -27,7 +28,7 @@ from vlmcli.render.objects import (
 )
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, AskEvent, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import Answer, AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
 
 # json.dumps leaves these as they are, and a terminal acts on some of them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
@@ -73,6 +74,10 @@ class JsonSink:
     def removed(self, removed: Removed) -> None:
         """Write what is gone."""
         self._write({"schema_version": SCHEMA_VERSION, "removed": removed_object(removed)})
+
+    def composed(self, composed: Composed) -> None:
+        """Write what a composition is made of."""
+        self._write({"schema_version": SCHEMA_VERSION, **composed_object(composed)})
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams: the object for the program, the line for whoever runs it."""
@@ -139,6 +144,10 @@ class JsonlSink:
     def removed(self, removed: Removed) -> None:
         """Write one ``removed`` event."""
         self._event("removed", removed_object(removed))
+
+    def composed(self, composed: Composed) -> None:
+        """Write one ``composed`` event."""
+        self._event("composed", composed_object(composed))
 
     def error(self, error: VlmError) -> None:
         """Write what went wrong to both streams, as JsonSink does."""

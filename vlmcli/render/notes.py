@@ -37,7 +37,9 @@ class Notes:
                 self.note(f"{image.source}: {text}")
 
     def inputs(self, model: ModelInfo, images: Iterable[ImageInfo], usage: Usage | None = None) -> None:
-        """Which model reads what (verbose)."""
+        """What has to be known about a model, for everybody; and which model reads what (verbose)."""
+        for text in model.notes:
+            self.note(f"{model.id}: {text}")
         revision = f" at {model.revision}" if model.revision else ""
         self._detail("model", f"{model.id}{revision} ({model.dtype} on {model.device})")
         for image in images:

@@ -12,6 +12,7 @@ from typing import Any
 from vlmcli.errors import VlmError
 from vlmcli.types import (
     Answer,
+    Composed,
     ImageInfo,
     ModelEntry,
     ModelFile,
@@ -125,7 +126,27 @@ def score_object(score: Score) -> Object:
 
 def model_object(model: ModelInfo) -> Object:
     """Which weights answered, and where they ran."""
-    return {"id": clean(model.id), "revision": model.revision, "dtype": model.dtype, "device": model.device}
+    return {
+        "id": clean(model.id),
+        "revision": model.revision,
+        "dtype": model.dtype,
+        "device": model.device,
+        "notes": [clean(note) for note in model.notes],
+    }
+
+
+def composed_object(composed: Composed) -> Object:
+    """A composition that was put together."""
+    return {
+        "name": clean(composed.name),
+        "fusion": composed.fusion,
+        "parts": [
+            {"role": part.role, "source": clean(part.source), "parameters": part.parameters} for part in composed.parts
+        ],
+        "catalog": clean(str(composed.catalog)),
+        "weights": None if composed.weights is None else clean(str(composed.weights)),
+        "notes": [clean(note) for note in composed.notes],
+    }
 
 
 def image_object(image: ImageInfo) -> Object:

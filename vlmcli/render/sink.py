@@ -9,7 +9,7 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import AskEvent, ModelEntry, Pulled, Removed, TopK, Zeroshot
+from vlmcli.types import AskEvent, Composed, ModelEntry, Pulled, Removed, TopK, Zeroshot
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""
@@ -38,6 +38,9 @@ class Sink(Protocol):
 
     def removed(self, removed: Removed) -> None:
         """Show which downloads are gone."""
+
+    def composed(self, composed: Composed) -> None:
+        """Show a composition that was put together."""
 
     def error(self, error: VlmError) -> None:
         """Show what went wrong."""

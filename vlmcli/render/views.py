@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlmcli.render.escape import one_line, visible
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import ModelEntry, ModelFile, Position, Pulled, Removed, Score, TopK, TopToken, Zeroshot
+from vlmcli.types import Composed, ModelEntry, ModelFile, Position, Pulled, Removed, Score, TopK, TopToken, Zeroshot
 
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -172,6 +172,13 @@ def _scores_table(scores: Sequence[Score], named: bool) -> Table:
     ranked = sorted(scores, key=lambda score: score.logit, reverse=True)
     rows = tuple((one_line(s.label), _share(s.sigmoid), _share(s.softmax), f"{s.logit:.3f}") for s in ranked)
     return Table(columns, rows, one_line(scores[0].image) if named else None)
+
+
+def composed_table(composed: Composed) -> Table:
+    """The parts of a composition, in the order of the diagram."""
+    columns = (Column("part"), Column("from"), Column("parameters", "right"))
+    rows = tuple((part.role, one_line(part.source), f"{part.parameters:,}") for part in composed.parts)
+    return Table(columns, rows, notes=(f"fusion: {composed.fusion}",))
 
 
 def _model_row(entry: ModelEntry) -> tuple[str, ...]:

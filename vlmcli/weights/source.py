@@ -11,7 +11,7 @@ from typing import Literal, cast
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelNotFound
 
-Scheme = Literal["builtin", "path", "hub", "pypi"]
+Scheme = Literal["builtin", "path", "hub", "pypi", "composition"]
 
 _HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?", re.ASCII)
 
@@ -19,6 +19,8 @@ _HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where weights come from: ``place`` is a folder, a file, ``org/name`` or ``NAME==VERSION``, as ``scheme`` says.
+
+    A composition has no place of its own: see ``part_names``.
 
     ``id`` is what results call the model.
     """
@@ -35,6 +37,15 @@ def source_of(spec: ModelSpec) -> Source:
     scheme, _, place = spec.source.partition(":")
     name = place if scheme in ("hub", "path") else spec.name
     return Source(cast(Scheme, scheme), place, name, spec.revision, spec)
+
+
+def part_names(source: Source) -> dict[str, str]:
+    """Return the models that a composition takes its parts from, by the part; none for any other source."""
+    composition = source.spec.composition if source.spec else None
+    if composition is None:
+        return {}
+    roles = {"vision": composition.vision, "projector": composition.projector, "decoder": composition.decoder}
+    return {role: part.source for role, part in roles.items() if part.source is not None}
 
 
 def locate(name: str | os.PathLike[str], catalog: Catalog) -> Source:
