@@ -31,7 +31,7 @@ class FakeHub:
         self.folder = folder
         self.asked: list[tuple[str, str | None, bool]] = []
 
-    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool) -> Path:
+    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool, weights: bool = True) -> Path:
         self.asked.append((repo, revision, offline))
         return self.folder
 
@@ -39,7 +39,7 @@ class FakeHub:
 class NoHub:
     """A hub that must not be asked."""
 
-    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool) -> Path:
+    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool, weights: bool = True) -> Path:
         raise AssertionError(f"the hub was asked for {repo}")
 
 

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,8 @@ BUILTIN = Path(__file__).resolve().parent / "builtin"
 _HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_ALLOWED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+_CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja")
+_ALLOWED = ("*.safetensors", *_CONFIGURATION)
 # The same weights in other layouts (Meta's, Mistral's, OpenCLIP's, half precision), which transformers never reads.
 _IGNORED = ("original/*", "onnx/*", "*consolidated*", "open_clip*.safetensors", "*.fp16.safetensors")
 
@@ -31,6 +33,7 @@ _AGAIN = "download the checkpoint again"
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _DTYPE_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64}
 _DTYPE_BITS |= {"F16": 16, "BF16": 16, "F32": 32, "F64": 64, "F8_E4M3": 8, "F8_E5M2": 8}
+_DTYPE_PREFIXES = (("BF", "bfloat"), ("F", "float"), ("I", "int"), ("U", "uint"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,29 @@ class Checkpoint:
     spec: ModelSpec | None
 
 
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One tensor, without its numbers; ``dtype`` is torch's name for the format they are in."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
 class Hub(Protocol):
     """Where repositories are downloaded from."""
 
-    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool) -> Path:
-        """Return the folder of a snapshot. Raises ModelNotFound, Offline or ModelError."""
+    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool, weights: bool = True) -> Path:
+        """Return the folder of a snapshot, ``weights=False``: without the files that hold tensors.
+
+        Raises ModelNotFound, Offline or ModelError.
+        """
         ...
 
 
@@ -58,7 +79,7 @@ class HuggingFaceHub:
         self._cache_dir = cache_dir
         self._endpoint = endpoint
 
-    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool) -> Path:
+    def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool, weights: bool = True) -> Path:
         """Download what is missing of a snapshot; with ``offline`` only look into the cache."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -73,7 +94,7 @@ class HuggingFaceHub:
                 cache_dir=self._cache_dir,
                 endpoint=self._endpoint,
                 local_files_only=offline,
-                allow_patterns=list(_ALLOWED),
+                allow_patterns=list(_ALLOWED if weights else _CONFIGURATION),
                 ignore_patterns=list(_IGNORED),
             )
         except Exception as error:  # huggingface_hub lets errors of its HTTP and storage libraries through
@@ -89,25 +110,27 @@ def resolve(
     catalog: Catalog,
     *,
     progress: bool = False,
+    weights: bool = True,
     hub: Hub | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Checkpoint:
     """Return the checkpoint that ``name`` means: a name in the catalogue, a local folder, or a hub id.
 
     A hub id is ``org/name`` or ``org/name@revision``. A folder or a built-in model never touches the network.
+    ``weights=False`` asks for the configuration alone: weights are neither downloaded nor missed nor looked at.
     Raises ModelNotFound (with the nearest names), Offline, or ModelError for a folder that cannot be loaded safely.
     """
     hub = hub or HuggingFaceHub()
     if not isinstance(name, str):
-        return _from_folder(Path(name), os.fspath(name), None)
+        return _from_folder(Path(name), os.fspath(name), None, weights)
     if spec := catalog.get(name):
-        return _from_spec(spec, hub, progress, environ)
+        return _from_spec(spec, hub, progress, weights, environ)
     if _is_path(name):
-        return _from_folder(Path(name).expanduser(), name, None)
+        return _from_folder(Path(name).expanduser(), name, None, weights)
     if match := _HUB_ID.fullmatch(name):
         known = catalog.by_source(f"hub:{match['repo']}")
         revision = match["revision"] or (known.revision if known else None)
-        return _from_hub(match["repo"], revision, known, hub, progress, environ)
+        return _from_hub(match["repo"], revision, known, hub, progress, weights, environ)
     raise ModelNotFound(f"no model is called {name!r}", _did_you_mean(name, catalog))
 
 
@@ -154,22 +177,60 @@ def check_safetensors(file: Path) -> None:
     bytes of JSON, name -> {dtype, shape, data_offsets [begin, end)}; then the tensors' bytes without gaps to the end.
     Raises ModelError naming the file for anything else.
     """
-    size_bytes = file.stat().st_size
+    header, data_bytes = _header(file)
+    with _as_damaged(file):
+        spans = sorted(_span(entry) for entry in header.values())
+    _check_spans(file, spans, data_bytes)
+
+
+def stored_weights(folder: Path) -> tuple[Weight, ...]:
+    """List the checkpoint's tensors from the headers of its safetensors files alone, in the order of the files.
+
+    Whether the tensors' bytes are there is not looked at. Raises ModelError as weight_files, and for a bad header.
+    """
+    return tuple(weight for file in weight_files(folder) for weight in _listed(file))
+
+
+def _listed(file: Path) -> list[Weight]:
+    header, _ = _header(file)
+    with _as_damaged(file):
+        listed = []
+        for name, entry in header.items():
+            begin, end = _span(entry)
+            listed.append(Weight(name, _dtype_name(entry["dtype"]), tuple(entry["shape"]), end - begin))
+        return listed
+
+
+def _dtype_name(stored: str) -> str:
+    """The format's name in torch: F16 is float16, F8_E4M3 is float8_e4m3."""
+    for prefix, name in _DTYPE_PREFIXES:
+        if stored.startswith(prefix):
+            return name + stored.removeprefix(prefix).lower()
+    return stored.lower()
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the file's header without its metadata, and how many bytes of tensors follow it."""
+    with _as_damaged(file), file.open("rb") as stream:
+        size_bytes = file.stat().st_size
+        head = stream.read(8)
+        length = int.from_bytes(head, "little")
+        if head.startswith(b"version "):
+            raise ModelError(f"{file} is a Git LFS pointer, not the weights themselves", "run: git lfs pull")
+        if len(head) < 8 or length > min(size_bytes - 8, _MAX_HEADER_BYTES):
+            raise ModelError(f"{file} is no safetensors file, or is cut short ({size_bytes} bytes)", _AGAIN)
+        header = json.loads(stream.read(length))
+        return {name: entry for name, entry in header.items() if name != "__metadata__"}, size_bytes - 8 - length
+
+
+@contextmanager
+def _as_damaged(file: Path) -> Iterator[None]:
     try:
-        with file.open("rb") as stream:
-            head = stream.read(8)
-            length = int.from_bytes(head, "little")
-            if head.startswith(b"version "):
-                raise ModelError(f"{file} is a Git LFS pointer, not the weights themselves", "run: git lfs pull")
-            if len(head) < 8 or length > min(size_bytes - 8, _MAX_HEADER_BYTES):
-                raise ModelError(f"{file} is no safetensors file, or is cut short ({size_bytes} bytes)", _AGAIN)
-            header = json.loads(stream.read(length))
-        spans = sorted(_span(entry) for name, entry in header.items() if name != "__metadata__")
+        yield
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"{file} has a damaged safetensors header", _AGAIN) from error
     except OSError as error:
         raise ModelError(f"cannot read {file}: {error.strerror}") from error
-    _check_spans(file, spans, size_bytes - 8 - length)
 
 
 def _span(entry: dict[str, Any]) -> tuple[int, int]:
@@ -194,39 +255,47 @@ def _check_spans(file: Path, spans: list[tuple[int, int]], data_bytes: int) -> N
         raise ModelError(f"{file} has {data_bytes - position} bytes after its last tensor", _AGAIN)
 
 
-def _from_spec(spec: ModelSpec, hub: Hub, progress: bool, environ: Mapping[str, str]) -> Checkpoint:
+def _from_spec(
+    spec: ModelSpec, hub: Hub, progress: bool, weights: bool, environ: Mapping[str, str]
+) -> Checkpoint:
     scheme, _, place = spec.source.partition(":")
     if scheme == "hub":
-        return _from_hub(place, spec.revision, spec, hub, progress, environ)
+        return _from_hub(place, spec.revision, spec, hub, progress, weights, environ)
     if scheme == "builtin":
-        return _from_folder(BUILTIN / place, spec.name, spec)
-    return _from_folder(Path(place), place, spec)
+        return _from_folder(BUILTIN / place, spec.name, spec, weights)
+    return _from_folder(Path(place), place, spec, weights)
 
 
 def _from_hub(
-    repo: str, revision: str | None, spec: ModelSpec | None, hub: Hub, progress: bool, environ: Mapping[str, str]
+    repo: str,
+    revision: str | None,
+    spec: ModelSpec | None,
+    hub: Hub,
+    progress: bool,
+    weights: bool,
+    environ: Mapping[str, str],
 ) -> Checkpoint:
-    folder = hub.fetch(repo, revision, offline=_offline(environ), progress=progress)
-    _check_folder(folder)
+    folder = hub.fetch(repo, revision, offline=_offline(environ), progress=progress, weights=weights)
+    _check_folder(folder, weights)
     commit = folder.name if _COMMIT.fullmatch(folder.name) else revision
     return Checkpoint(folder=folder, id=repo, revision=commit, spec=spec)
 
 
-def _from_folder(folder: Path, name: str, spec: ModelSpec | None) -> Checkpoint:
+def _from_folder(folder: Path, name: str, spec: ModelSpec | None, weights: bool) -> Checkpoint:
     if folder.is_file():
         raise ModelError(f"{folder} is a file, not a checkpoint's folder", f"try the folder: {folder.parent}")
     if not folder.is_dir():
         raise ModelNotFound(f"no such folder: {folder}", "a model is a catalogue name, a folder or a hub id org/name")
-    _check_folder(folder)
+    _check_folder(folder, weights)
     return Checkpoint(folder=folder, id=name, revision=None, spec=spec)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, weights: bool) -> None:
     config = folder / "config.json"
     if not config.is_file():
         raise ModelError(f"{folder} is no checkpoint: it has no config.json", "see what save_pretrained writes")
     _read_json(config)
-    for file in weight_files(folder):
+    for file in weight_files(folder) if weights else ():
         check_safetensors(file)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO, cast
 
 import typer
 
 Loader = Callable[..., Any]
 """``vlmcli.api.load``, or a stand-in with its signature."""
+
+
+Inspector = Callable[..., Any]
+"""``vlmcli.api.inspect``, or a stand-in with its signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Runtime:
     stdout: TextIO
     stderr: TextIO
     patience_s: float = 0.2
+    inspect: Inspector = field(default_factory=lambda: _inspect)
 
     @classmethod
     def system(cls) -> Runtime:
@@ -38,11 +43,22 @@ class Runtime:
 
 
 def _load(model: str | None, **options: Any) -> Any:
-    # transformers' own warnings are about code, not about what the user asked; --debug users can set the variable.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    _silence_transformers()
     from vlmcli.api import load
 
     return load(model, **options)
+
+
+def _inspect(model: str | None, **options: Any) -> Any:
+    _silence_transformers()
+    from vlmcli.api import inspect
+
+    return inspect(model, **options)
+
+
+def _silence_transformers() -> None:
+    # transformers' own warnings are about code, not about what the user asked; --debug users can set the variable.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def _replace_unencodable(stream: TextIO) -> None:

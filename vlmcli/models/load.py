@@ -14,10 +14,11 @@ from transformers.models.auto import modeling_auto as auto
 from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
+from vlmcli.models.skeleton import META, Skeleton
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
-from vlmcli.weights import Checkpoint
+from vlmcli.weights import Checkpoint, Weight, stored_weights
 
 Kind = Literal["vlm", "llm", "dual"]
 
@@ -59,6 +60,66 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     if kind == "dual":
         return Dual(model, processor, info)
     return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
+
+
+def skeleton(checkpoint: Checkpoint) -> Skeleton:
+    """What the configuration files of a checkpoint make, without its weights; only config.json must be there.
+
+    Raises ModelError where config.json cannot be read. Whatever else is missing or unknown is told in ``notes``.
+    """
+    notes: list[str] = []
+    with _quiet(), _one_line(checkpoint):
+        mend_torchvision()
+        config = _any_config(checkpoint, notes)
+        kind, model = _on_meta(config, notes)
+        processor = None
+        if kind is not None:
+            with _noting(notes):
+                processor = _processor(checkpoint, kind)
+    dtype = str(getattr(model, "dtype", None) or config.dtype or "-").removeprefix("torch.")
+    info = ModelInfo(checkpoint.id, checkpoint.revision, dtype, META.type)
+    spec = checkpoint.spec
+    template, licence = (spec.template, spec.licence) if spec else (None, None)
+    return Skeleton(info, config, kind, model, processor, template, licence, _stored(checkpoint, notes), tuple(notes))
+
+
+def _stored(checkpoint: Checkpoint, notes: list[str]) -> tuple[Weight, ...]:
+    """What the headers of the weights' files list; nothing where there are none, or none that can be read."""
+    with _noting(notes):
+        return stored_weights(checkpoint.folder)
+    return ()
+
+
+def _any_config(checkpoint: Checkpoint, notes: list[str]) -> Any:
+    """transformers' configuration; for a type that it does not know, the bare values of config.json."""
+    bare = transformers.PretrainedConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+    if bare.model_type in transformers.CONFIG_MAPPING:
+        return transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+    notes.append(f"transformers knows no models of type {bare.model_type!r}")
+    for name, value in vars(bare).items():
+        if name.endswith("_config") and isinstance(value, dict):
+            setattr(bare, name, transformers.PretrainedConfig.from_dict(value))
+    return bare
+
+
+def _on_meta(config: Any, notes: list[str]) -> tuple[Kind | None, Any]:
+    """The kind of model, and the model without numbers; None for what vlm cannot run or transformers cannot build."""
+    kind: Kind | None = None
+    loader: Any = transformers.AutoModel
+    with _noting(notes):
+        kind, loader = _kind(config)
+    with _noting(notes), META:
+        return kind, loader.from_config(config).eval()
+    return None, None
+
+
+@contextmanager
+def _noting(notes: list[str]) -> Iterator[None]:
+    """Write down what goes wrong, and go on."""
+    try:
+        yield
+    except Exception as error:
+        notes.append(error.message if isinstance(error, VlmError) else first_line(error))
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from vlmcli.errors import VlmError
+from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_table
 from vlmcli.render.escape import TerminalFilter
 from vlmcli.render.notes import Notes
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import model_lines, models_table, topk_tables, zeroshot_tables
-from vlmcli.types import AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,17 @@ class HumanSink:
         self.notes.inputs(result.model, result.images)
         self._tables(zeroshot_tables(result))
         self.notes.timings(result.timings_ms)
+
+    def inspect(self, result: Anatomy) -> None:
+        """Print the diagram, the table of parts, and what is not a part's own."""
+        for text in result.notes:
+            self.notes.note(text)
+        self.notes.images(result.images)
+        terminal = Terminal.of(self.stdout)
+        parts = table_lines(parts_table(result), terminal)
+        self._lines(
+            [terminal.bold(heading(result)), "", *diagram_lines(result, terminal), "", *parts, "", *fact_lines(result)]
+        )
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Print the catalogue."""
