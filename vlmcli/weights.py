@@ -255,9 +255,7 @@ def _check_spans(file: Path, spans: list[tuple[int, int]], data_bytes: int) -> N
         raise ModelError(f"{file} has {data_bytes - position} bytes after its last tensor", _AGAIN)
 
 
-def _from_spec(
-    spec: ModelSpec, hub: Hub, progress: bool, weights: bool, environ: Mapping[str, str]
-) -> Checkpoint:
+def _from_spec(spec: ModelSpec, hub: Hub, progress: bool, weights: bool, environ: Mapping[str, str]) -> Checkpoint:
     scheme, _, place = spec.source.partition(":")
     if scheme == "hub":
         return _from_hub(place, spec.revision, spec, hub, progress, weights, environ)

@@ -8,6 +8,7 @@ the decoder's. The same rules read the names that checkpoints give, which often 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +32,11 @@ _WORDS: tuple[tuple[PartRole, re.Pattern[str]], ...] = (
         ),
     ),
     ("encoder", re.compile(r".*(vision|visual|image|video).*|vqmodel|vit")),
-    ("fusion", re.compile(r"logit_(scale|bias)")),
+    ("fusion", re.compile(r"logit_(scale|bias)|temperature")),
     ("decoder", re.compile(r"(language|text)_(model|decoder)|llm|lm_head")),
 )
 _PROJECTOR = dict(_WORDS)["projector"]
+_LOGIT_SCALE = re.compile(r"(.*\.)?(logit_scale|temperature)")
 _CROSS_ATTENTION = re.compile(r".*cross_?att.*")
 _SELF_ATTENTION = re.compile(r"(self_)?att(entio)?n")
 _BLOCK_LIST = re.compile(r".*(layers?|blocks?)|h")
@@ -92,7 +94,7 @@ def assign(names: Iterable[str], config: Any) -> dict[str, Place]:
 
     A block of the decoder that attends to images and not to the text was added for them, and all of it is fusion
     (Flamingo, arXiv 2204.14198; Llama 3.2 Vision, 2024); in any other block the cross-attention alone is. Where a
-    ``logit_scale`` says that two embeddings are compared (CLIP, arXiv 2103.00020), the decoder is a text encoder.
+    scale of logits says that two embeddings are compared (CLIP, arXiv 2103.00020), the decoder is a text encoder.
     """
     exceptions = _EXCEPTIONS.get(family(config), {})
     # What nothing claims is a decoder's, unless the model knows no words.
@@ -101,7 +103,7 @@ def assign(names: Iterable[str], config: Any) -> dict[str, Place]:
     decoder = [name for name, place in places.items() if place.role == "decoder"]
     for name, module in _cross_attention(decoder):
         places[name] = Place("fusion", module)
-    if any(place.role == "fusion" and place.module.endswith("logit_scale") for place in places.values()):
+    if any(_LOGIT_SCALE.fullmatch(name) for name in places):
         places |= {n: Place("text-encoder", p.module) for n, p in places.items() if p.role == "decoder"}
     return places
 
@@ -148,8 +150,8 @@ def _place(name: str, exceptions: Mapping[str, PartRole], rest: PartRole) -> Pla
             return Place("projector" if inner else "encoder", ".".join(components[: inner or end]))
         if role:
             return Place(role, ".".join(components[:end]))
-    modules = [component for component in components[:-1] if not component.isdigit()]
-    return Place(rest, ".".join(modules[:2]) or name)
+    modules = itertools.takewhile(lambda component: not component.isdigit(), components[:-1])
+    return Place(rest, ".".join(itertools.islice(modules, 2)) or name)
 
 
 def _role(component: str) -> PartRole | None:
@@ -192,7 +194,13 @@ def _part(role: PartRole, config: Any, own: Mapping[Weight, str], stored: Sequen
     dtype, size_bytes = _size(parameters, list(own), stored)
     modules = tuple(dict.fromkeys(own.values()))
     return Part(
-        role, _architecture(role, config, modules), modules, _stack(role, config, list(own)), parameters, size_bytes, dtype
+        role,
+        _architecture(role, config, modules),
+        modules,
+        _stack(role, config, list(own)),
+        parameters,
+        size_bytes,
+        dtype,
     )
 
 
@@ -254,7 +262,7 @@ def _attention(config: Any, blocks: int) -> Stack:
 
 def _outline(config: Any) -> tuple[Part, ...]:
     """The parts that a configuration tells of, without their sizes."""
-    dtype = str(_value(config, "dtype", "torch_dtype") or "-").removeprefix("torch.")
+    dtype = str(_value(config, "dtype") or "-").removeprefix("torch.")
     roles: tuple[PartRole, ...] = ("encoder", "decoder")
     return tuple(
         Part(role, family(own), (), _attention(own, 0), None, None, dtype)
@@ -264,5 +272,12 @@ def _outline(config: Any) -> tuple[Part, ...]:
 
 
 def _value(config: Any, *names: str) -> Any:
-    """The first of a configuration's values that is set."""
-    return next((value for name in names if (value := getattr(config, name, None)) is not None), None)
+    """The first of a configuration's values that is set; one that differs from layer to layer raises, and is none."""
+    for name in names:
+        try:
+            value = getattr(config, name, None)
+        except RuntimeError:
+            continue
+        if value is not None:
+            return value
+    return None

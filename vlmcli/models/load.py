@@ -68,34 +68,31 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
     Raises ModelError where config.json cannot be read. Whatever else is missing or unknown is told in ``notes``.
     """
     notes: list[str] = []
+    kind, model, processor = None, None, None
+    stored: tuple[Weight, ...] = ()
     with _quiet(), _one_line(checkpoint):
         mend_torchvision()
-        config = _any_config(checkpoint, notes)
-        kind, model = _on_meta(config, notes)
-        processor = None
-        if kind is not None:
-            with _noting(notes):
+        config = _any_config(checkpoint)
+        if config.model_type in transformers.CONFIG_MAPPING:
+            kind, model = _on_meta(config, notes)
+        else:
+            notes.append(f"transformers knows no models of type {config.model_type!r}")
+        if kind in ("vlm", "dual"):
+            with _noting(notes, "no image tokens can be counted"):
                 processor = _processor(checkpoint, kind)
+        with _noting(notes, "the dtype is that of config.json"):
+            stored = stored_weights(checkpoint.folder)
     dtype = str(getattr(model, "dtype", None) or config.dtype or "-").removeprefix("torch.")
     info = ModelInfo(checkpoint.id, checkpoint.revision, dtype, META.type)
-    spec = checkpoint.spec
-    template, licence = (spec.template, spec.licence) if spec else (None, None)
-    return Skeleton(info, config, kind, model, processor, template, licence, _stored(checkpoint, notes), tuple(notes))
+    template, licence = (checkpoint.spec.template, checkpoint.spec.licence) if checkpoint.spec else (None, None)
+    return Skeleton(info, config, kind, model, processor, template, licence, stored, tuple(notes))
 
 
-def _stored(checkpoint: Checkpoint, notes: list[str]) -> tuple[Weight, ...]:
-    """What the headers of the weights' files list; nothing where there are none, or none that can be read."""
-    with _noting(notes):
-        return stored_weights(checkpoint.folder)
-    return ()
-
-
-def _any_config(checkpoint: Checkpoint, notes: list[str]) -> Any:
+def _any_config(checkpoint: Checkpoint) -> Any:
     """transformers' configuration; for a type that it does not know, the bare values of config.json."""
     bare = transformers.PretrainedConfig.from_pretrained(checkpoint.folder, **_LOCAL)
     if bare.model_type in transformers.CONFIG_MAPPING:
         return transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
-    notes.append(f"transformers knows no models of type {bare.model_type!r}")
     for name, value in vars(bare).items():
         if name.endswith("_config") and isinstance(value, dict):
             setattr(bare, name, transformers.PretrainedConfig.from_dict(value))
@@ -103,23 +100,24 @@ def _any_config(checkpoint: Checkpoint, notes: list[str]) -> Any:
 
 
 def _on_meta(config: Any, notes: list[str]) -> tuple[Kind | None, Any]:
-    """The kind of model, and the model without numbers; None for what vlm cannot run or transformers cannot build."""
+    """The kind of model, None for what vlm cannot run; and the model without numbers, None where it cannot be built."""
     kind: Kind | None = None
     loader: Any = transformers.AutoModel
-    with _noting(notes):
+    model = None
+    with _noting(notes, "vlm cannot run it"):
         kind, loader = _kind(config)
-    with _noting(notes), META:
-        return kind, loader.from_config(config).eval()
-    return None, None
+    with _noting(notes, "transformers cannot build it"), META:
+        model = loader.from_config(config).eval()
+    return kind, model
 
 
 @contextmanager
-def _noting(notes: list[str]) -> Iterator[None]:
-    """Write down what goes wrong, and go on."""
+def _noting(notes: list[str], consequence: str) -> Iterator[None]:
+    """Write down what goes wrong and what follows from it, and go on."""
     try:
         yield
     except Exception as error:
-        notes.append(error.message if isinstance(error, VlmError) else first_line(error))
+        notes.append(f"{consequence}: {error.message if isinstance(error, VlmError) else first_line(error)}")
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:

@@ -54,8 +54,10 @@ class Skeleton:
 
     def image_shape(self, image: Image.Image) -> ImageShape:
         """What an upright RGB image becomes, by the model's own processor. Raises InputError where it refuses it."""
+        if self.kind == "llm":
+            raise InputError("this model reads text only", hint="choose another model with -m")
         if not self.sees:
-            raise InputError("; ".join(["no image tokens can be counted", *self.notes]))
+            raise InputError("; ".join(self.notes) or "no image tokens can be counted")
         return self._patches(image) if self.kind == "dual" else self._slots(image)
 
     def _slots(self, image: Image.Image) -> ImageShape:

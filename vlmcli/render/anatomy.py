@@ -14,7 +14,7 @@ _METHODS: dict[Method, str] = {
     "B": "method B, cross-attention",
     "hybrid": "hybrid of A and B",
     "dual": "dual encoder",
-    "none": "one modality",
+    "none": "no fusion",
 }
 _FUSIONS: dict[Method, str] = {"A": "concat", "B": "cross-attention", "hybrid": "concat + cross-attention"}
 
@@ -42,7 +42,9 @@ def diagram_lines(anatomy: Anatomy, terminal: Terminal) -> list[str]:
         return [way("image", *present("encoder", "projector"), "features")]
     upper = way("image", *present("encoder", "projector"))
     if anatomy.method == "dual":
-        return _joined(upper, way("text ", *present("text-encoder", "projector")), way("dot product", "score"), terminal)
+        return _joined(
+            upper, way("text ", *present("text-encoder", "projector")), way("dot product", "score"), terminal
+        )
     behind = way(_FUSIONS[anatomy.method], "decoder", "logits")
     return _joined(upper, way("text ", "embeddings"), behind, terminal)
 
