@@ -12,7 +12,15 @@ from safetensors.torch import save_file
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound, Offline
-from vlmcli.weights import HuggingFaceHub, cached, check_safetensors, resolve, weight_files
+from vlmcli.weights import (
+    HuggingFaceHub,
+    Weight,
+    cached,
+    check_safetensors,
+    resolve,
+    stored_weights,
+    weight_files,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CATALOG = Catalog(
@@ -30,9 +38,11 @@ class FakeHub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[tuple[str, str | None, bool]] = []
+        self.weights: list[bool] = []
 
     def fetch(self, repo: str, revision: str | None, *, offline: bool, progress: bool, weights: bool = True) -> Path:
         self.asked.append((repo, revision, offline))
+        self.weights.append(weights)
         return self.folder
 
 
@@ -252,6 +262,59 @@ def test_a_git_lfs_pointer_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Git LFS pointer") as caught:
         check_safetensors(file)
     assert caught.value.hint == "run: git lfs pull"
+
+
+def test_a_header_lists_the_weights(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path) / "model.safetensors"
+    listed = {weight.name: weight for weight in stored_weights(tmp_path)}
+    assert listed["a"] == Weight("a", "float32", (2, 3), 24) and listed["a"].elements == 6
+    assert listed["b"] == Weight("b", "bfloat16", (4,), 8)
+    assert set(listed) == {"a", "b", "empty"}
+    content = file.read_bytes()
+    file.write_bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    assert {weight.name: weight for weight in stored_weights(tmp_path)} == listed, "the tensors' bytes are not needed"
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"), [("F16", "float16"), ("I8", "int8"), ("F8_E4M3", "float8_e4m3"), ("BOOL", "bool")]
+)
+def test_formats_have_torch_s_names(stored: str, name: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    width = 2 if stored == "F16" else 1
+    written(tmp_path / "model.safetensors", {"a": {"dtype": stored, "shape": [1], "data_offsets": [0, width]}})
+    assert stored_weights(tmp_path) == (Weight("a", name, (1,), width),)
+
+
+def test_a_damaged_header_lists_nothing(tmp_path: Path) -> None:
+    written(checkpoint(tmp_path) / "model.safetensors", {"a": {"dtype": "F32"}})
+    with pytest.raises(ModelError, match="damaged"):
+        stored_weights(tmp_path)
+
+
+# The configuration alone
+
+
+def test_the_configuration_alone_needs_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    hub = FakeHub(tmp_path)
+    for name in ("org/other", "known", str(tmp_path), tmp_path):
+        assert resolve(name, CATALOG, weights=False, hub=hub, environ={}).folder == tmp_path
+    assert hub.weights == [False, False]
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"config\.json"):
+        resolve("org/other", CATALOG, weights=False, hub=hub, environ={})
+
+
+def test_the_hub_is_asked_for_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda *_, allow_patterns, **__: asked.append(allow_patterns) or tmp_path
+    )
+    for weights in (True, False):
+        HuggingFaceHub(tmp_path).fetch("me/mine", None, offline=False, progress=True, weights=weights)
+    assert set(asked[0]) - set(asked[1]) == {"*.safetensors"}
 
 
 # The hub's cache

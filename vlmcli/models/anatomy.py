@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +101,7 @@ def assign(names: Iterable[str], config: Any) -> dict[str, Place]:
     rest: PartRole = "encoder" if text_config(config) is None else "decoder"
     places = {name: _place(name, exceptions, rest) for name in names}
     decoder = [name for name, place in places.items() if place.role == "decoder"]
-    for name, module in _cross_attention(decoder):
-        places[name] = Place("fusion", module)
+    places |= {name: Place("fusion", module) for name, module in _cross_attention(decoder)}
     if any(_LOGIT_SCALE.fullmatch(name) for name in places):
         places |= {n: Place("text-encoder", p.module) for n, p in places.items() if p.role == "decoder"}
     return places
@@ -158,26 +157,22 @@ def _role(component: str) -> PartRole | None:
     return next((role for role, words in _WORDS if words.fullmatch(component)), None)
 
 
-def _cross_attention(names: Sequence[str]) -> list[tuple[str, str]]:
-    """The weights among the decoder's that read images, each with the path of its module."""
-    attends: dict[str, str] = {}  # block -> its cross-attention
-    found = []
-    for name in names:
-        components = name.split(".")
-        cross = next((i for i, component in enumerate(components) if _CROSS_ATTENTION.fullmatch(component)), None)
-        if cross is None:
-            continue
-        found.append((name, ".".join(components[: cross + 1])))
-        if components[cross - 1].isdigit():
-            attends[".".join(components[:cross])] = name
+def _cross_attention(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The weights among the decoder's that are there for images, each with the path of its module."""
     blocks = {name: _block(name) for name in names}
-    reads_text = {
-        block
-        for name, block in blocks.items()
-        if block and _SELF_ATTENTION.fullmatch(name.removeprefix(f"{block}.").partition(".")[0])
-    }
-    added = set(attends) - reads_text
-    return [*found, *((name, block) for name, block in blocks.items() if block in added)]
+    modules = {name: name.removeprefix(f"{block}.").partition(".")[0] for name, block in blocks.items() if block}
+    sees, reads = (
+        {blocks[name] for name, module in modules.items() if words.fullmatch(module)}
+        for words in (_CROSS_ATTENTION, _SELF_ATTENTION)
+    )
+    added = sees - reads
+    for name, block in blocks.items():
+        components = name.split(".")
+        end = next((i for i, component in enumerate(components, 1) if _CROSS_ATTENTION.fullmatch(component)), None)
+        if block and block in added:
+            yield name, block
+        elif end:
+            yield name, ".".join(components[:end])
 
 
 def _block(name: str) -> str | None:
@@ -193,15 +188,8 @@ def _part(role: PartRole, config: Any, own: Mapping[Weight, str], stored: Sequen
     parameters = sum(weight.elements for weight in own)
     dtype, size_bytes = _size(parameters, list(own), stored)
     modules = tuple(dict.fromkeys(own.values()))
-    return Part(
-        role,
-        _architecture(role, config, modules),
-        modules,
-        _stack(role, config, list(own)),
-        parameters,
-        size_bytes,
-        dtype,
-    )
+    architecture, stack = _architecture(role, config, modules), _stack(role, config, list(own))
+    return Part(role, architecture, modules, stack, parameters, size_bytes, dtype)
 
 
 def _size(parameters: int, own: Sequence[Weight], stored: Sequence[Weight]) -> tuple[str, int]:
@@ -244,8 +232,8 @@ def _stack(role: PartRole, config: Any, own: Sequence[Weight]) -> Stack:
     if role == "projector":
         matrices = sum(len(weight.shape) > 1 for weight in own)
         return Stack(blocks or matrices, whole(config, "projection_dim") or whole(text, "hidden_size"))
-    if role in ("fusion", "other"):
-        return _attention(text, blocks) if role == "fusion" and blocks else Stack(blocks or None)
+    if role == "fusion" and blocks:
+        return _attention(text, blocks)
     return _attention(_config_of(role, config), blocks)
 
 

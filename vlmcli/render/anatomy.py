@@ -16,7 +16,7 @@ _METHODS: dict[Method, str] = {
     "dual": "dual encoder",
     "none": "no fusion",
 }
-_FUSIONS: dict[Method, str] = {"A": "concat", "B": "cross-attention", "hybrid": "concat + cross-attention"}
+_FUSIONS: dict[Method, str] = {"A": "concat", "B": "cross-attention", "hybrid": "concat and cross-attention"}
 
 
 def heading(anatomy: Anatomy) -> str:
@@ -42,9 +42,8 @@ def diagram_lines(anatomy: Anatomy, terminal: Terminal) -> list[str]:
         return [way("image", *present("encoder", "projector"), "features")]
     upper = way("image", *present("encoder", "projector"))
     if anatomy.method == "dual":
-        return _joined(
-            upper, way("text ", *present("text-encoder", "projector")), way("dot product", "score"), terminal
-        )
+        lower = way("text ", *present("text-encoder", "projector"))
+        return _joined(upper, lower, way("dot product", "score"), terminal)
     behind = way(_FUSIONS[anatomy.method], "decoder", "logits")
     return _joined(upper, way("text ", "embeddings"), behind, terminal)
 
