@@ -63,6 +63,7 @@ class Skeleton:
     def _slots(self, image: Image.Image) -> ImageShape:
         """Of a decoder: the places in its prompt."""
         vlm = Vlm(self.model, self.processor, self.info, self.template)
+        vlm.device = torch.device("cpu")  # on meta nobody could read the slots among the ids
         if vlm.has_template:
             prompt = Prompt((Message("user", "Describe the image.", images=1),), (image,))
         else:
