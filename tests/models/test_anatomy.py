@@ -82,7 +82,7 @@ def prompt(loaded: Any) -> Prompt:
     images = (tiny.picture(),)
     if loaded.has_template:
         return Prompt((Message("user", "What?", 1),), images)
-    return Prompt((Message("user", getattr(loaded.processor, "image_token", ""), 1),), images, raw=True)
+    return Prompt((Message("user", str(getattr(loaded.processor, "image_token", "")), 1),), images, raw=True)
 
 
 def touches(module: torch.nn.Module, output: torch.Tensor) -> list[str]:

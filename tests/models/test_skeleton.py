@@ -53,7 +53,7 @@ def test_slots_are_those_of_the_loaded_model(checkpoint: Any, model: Any, family
             bones.image_shape(image)
         return
     raw = not vlm.has_template
-    text = getattr(vlm.processor, "image_token", None) or "" if raw else "Another question"
+    text = str(getattr(vlm.processor, "image_token", None) or "") if raw else "Another question"
     inputs = vlm.prepare(Prompt((Message("user", text, 1),), (image,), raw))
     assert bones.image_shape(image) == inputs.images[0]
     assert bones.image_shape(image).tokens > 0

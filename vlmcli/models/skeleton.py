@@ -67,7 +67,7 @@ class Skeleton:
         if vlm.has_template:
             prompt = Prompt((Message("user", "Describe the image.", images=1),), (image,))
         else:
-            slot = getattr(self.processor, "image_token", None) or ""
+            slot = str(getattr(self.processor, "image_token", None) or "")
             prompt = Prompt((Message("user", slot, images=1),), (image,), raw=True)
         return vlm.prepare(prompt).images[0]
 
