@@ -90,9 +90,11 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
 
 def _any_config(checkpoint: Checkpoint) -> Any:
     """transformers' configuration; for a type that it does not know, the bare values of config.json."""
-    bare = transformers.PretrainedConfig.from_pretrained(checkpoint.folder, **_LOCAL)
-    if bare.model_type in transformers.CONFIG_MAPPING:
+    values, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, **_LOCAL)
+    if values.get("model_type") in transformers.CONFIG_MAPPING:
         return transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+    bare = transformers.PretrainedConfig.from_dict(values)
+    bare.model_type = values.get("model_type", "")
     for name, value in vars(bare).items():
         if name.endswith("_config") and isinstance(value, dict):
             setattr(bare, name, transformers.PretrainedConfig.from_dict(value))
