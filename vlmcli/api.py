@@ -1,4 +1,4 @@
-"""The Python interface: ``load`` a model, then ``ask``, ``topk`` or ``zeroshot`` it.
+"""The Python interface: ``load`` a model, then ``ask``, ``topk`` or ``zeroshot`` it; or ``inspect`` it unloaded.
 
     from vlmcli import load
 
@@ -23,7 +23,7 @@ from PIL import Image
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import UsageError
 from vlmcli.inputs.image import MAX_PIXELS, ImageSource, LoadedImage, load_image
-from vlmcli.types import AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
 from vlmcli.weights.resolve import Checkpoint, resolve
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
@@ -186,9 +186,7 @@ def load(
     from vlmcli.models.load import load as load_checkpoint
 
     catalog = catalog or Catalog.load()
-    name = catalog.default(kind).name if model is None else os.fspath(model)
-    if isinstance(model, os.PathLike):
-        name = str(Path(name).absolute())  # a path object is a folder, never a name of the catalogue
+    name = _name(model, catalog, kind)
     _set_threads(threads)
     checkpoint = resolve(name, catalog, progress=progress)
     began = time.perf_counter()
@@ -197,6 +195,46 @@ def load(
     if isinstance(loaded, Dual):
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     return VlmModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+
+
+def inspect(
+    model: str | os.PathLike[str] | None = None,
+    images: Images = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    allow_private_urls: bool = False,
+    catalog: Catalog | None = None,
+    progress: bool = False,
+) -> Anatomy:
+    """What a model is made of, and how many tokens images become, from its configuration: no weights are loaded.
+
+    Args:
+        model: as for ``load``; of a hub id that is not in the cache, only the small files are fetched.
+        images: one image, several, or None for a blank one.
+        image_size: the blank one's (width, height) in pixels; None is the encoder's own, else 640x480.
+        max_pixels, allow_private_urls, catalog, progress: as for ``load``.
+
+    Raises ModelNotFound, Offline, ModelError, and InputError or UsageError for images and sizes that cannot be used.
+    """
+    from vlmcli.models.load import skeleton
+    from vlmcli.tasks.inspect import inspect as inspect_skeleton
+
+    if image_size and image_size[0] * image_size[1] > max_pixels:
+        raise UsageError(f"an image of {image_size[0]}x{image_size[1]} has more than {max_pixels} pixels")
+    catalog = catalog or Catalog.load()
+    loaded = [
+        load_image(source, max_pixels=max_pixels, allow_private_urls=allow_private_urls)
+        for source in _as_sequence(images)
+    ]
+    checkpoint = resolve(_name(model, catalog, "vlm"), catalog, progress=progress, weights=False)
+    return inspect_skeleton(skeleton(checkpoint), loaded, image_size)
+
+
+def _name(model: str | os.PathLike[str] | None, catalog: Catalog, kind: Literal["vlm", "dual"]) -> str:
+    if isinstance(model, os.PathLike):
+        return str(Path(model).absolute())  # a path object is a folder, never a name of the catalogue
+    return catalog.default(kind).name if model is None else model
 
 
 def _as_sequence(images: Images) -> Sequence[ImageSource]:

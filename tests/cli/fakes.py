@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
-from vlmcli.types import AskEvent, ModelInfo, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, ModelInfo, TopK, Zeroshot
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Outcome:
     stdout: str
     stderr: str
     loaded: list[dict[str, Any]]
+    inspected: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(
@@ -96,9 +97,15 @@ def run(
         loaded.append(options)
         return load(**options) if load else (FakeModel() if model is None else model)
 
+    inspected: list[dict[str, Any]] = []
+
+    def inspect(**options: Any) -> Anatomy:
+        inspected.append(options)
+        return values.anatomy()
+
     out, err = stdout or io.StringIO(), io.StringIO()
-    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0, **places))
-    return Outcome(code, out.getvalue(), err.getvalue(), loaded)
+    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0, inspect=inspect, **places))
+    return Outcome(code, out.getvalue(), err.getvalue(), loaded, inspected)
 
 
 MODELS = {"plain": FakeModel, "endless": EndlessModel, "interrupted": InterruptedModel}

@@ -29,10 +29,16 @@ def test_pixels(text: str, number: int) -> None:
     assert checks.pixels(text) == number
 
 
+@pytest.mark.parametrize(("text", "size"), [("640x480", (640, 480)), (" 1X1 ", (1, 1))])
+def test_sizes(text: str, size: tuple[int, int]) -> None:
+    assert checks.size(text) == size
+
+
 @pytest.mark.parametrize(
     ("check", "text"),
     [
         *((checks.pixels, text) for text in ("", "0", "-5", "64X", "M", "nan", "1e", "0.1", "1e999")),
+        *((checks.size, text) for text in ("", "640", "640x", "0x10", "-1x5", "640x480x3", "1e3x5", "1234567x1")),
         *((checks.device, text) for text in ("gpu", "cuda:", "cuda:x", "CPU ", "cuda:1\n")),
         *((checks.dtype, text) for text in ("fp16", "int8", "")),
         *((checks.position, text) for text in ("first", "1.5", "")),

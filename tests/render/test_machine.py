@@ -45,7 +45,7 @@ def test_ask_has_the_documented_fields() -> None:
     result = one("ask", values.events("A", " red"))
     assert set(result) == COMMON | {"text", "tokens"}
     assert result["text"] == "A red"
-    assert result["model"] == {"id": "tiny", "revision": None, "dtype": "float32", "device": "cpu"}
+    assert result["model"] == {"id": "tiny", "revision": None, "dtype": "float32", "device": "cpu", "notes": []}
     assert result["images"][0] | {"notes": []} == {
         "source": "red.png",
         "sha256": "ab" * 32,

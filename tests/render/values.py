@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vlmcli.types import (
+    Anatomy,
     Answer,
     AskEvent,
     ImageInfo,
+    Method,
     ModelInfo,
+    Part,
     Position,
     Score,
+    Stack,
     Start,
     TokenEvent,
     TopK,
@@ -94,6 +98,16 @@ def zeroshot(*, sigmoid: bool = True, images: int = 1) -> Zeroshot:
     )
     infos = tuple(ImageInfo(f"image{i}.png", "00", (8, 8)) for i in range(images))
     return Zeroshot(scores, MODEL, infos, {"total": 1.0})
+
+
+def anatomy(method: Method = "A", *roles: str) -> Anatomy:
+    """A model of parts that are all alike; ``roles`` are encoder, projector and decoder if none are given."""
+    parts = tuple(
+        Part(role, f"{role}_model", (f"model.{role}",), Stack(6, 256, 8, 2), 1_500_000, 3_000_000, "float16")  # type: ignore[arg-type]
+        for role in roles or ("encoder", "projector", "decoder")
+    )
+    model = ModelInfo("tiny", None, "float16", "meta")
+    return Anatomy(model, "tiny_model", method, parts, None, (16, 14), (128, 128), 1000, 512, (IMAGE,))
 
 
 class Tty(io.StringIO):

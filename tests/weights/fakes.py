@@ -22,10 +22,14 @@ class FakeHub:
         self.snapshot = folder
         self.asked: list[tuple[str, str | None, bool]] = []
         self.files: list[str | None] = []
+        self.weights: list[bool] = []
 
-    def fetch(self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool) -> Path:
+    def fetch(
+        self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool, weights: bool = True
+    ) -> Path:
         self.asked.append((repo, revision, offline))
         self.files.append(file)
+        self.weights.append(weights)
         return self.snapshot
 
     def folder(self, repo: str) -> Path:
@@ -35,7 +39,9 @@ class FakeHub:
 class NoHub:
     """A hub that must not be asked."""
 
-    def fetch(self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool) -> Path:
+    def fetch(
+        self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool, weights: bool = True
+    ) -> Path:
         raise AssertionError(f"the hub was asked for {repo}")
 
     def folder(self, repo: str) -> Path:

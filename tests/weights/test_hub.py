@@ -165,3 +165,15 @@ def test_a_download_that_was_given_up_keeps_what_is_whole_and_nothing_half(endpo
     Repository.cuts, Repository.sent = 0, []
     resolve("me/mine", CATALOG, hub=hub, environ={})
     assert {name for name, _ in Repository.sent} == {"model.safetensors"}
+
+
+def test_the_hub_is_asked_for_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda *_, allow_patterns, **__: asked.append(allow_patterns) or tmp_path
+    )
+    for weights in (True, False):
+        HuggingFaceHub(tmp_path).fetch("me/mine", None, file=None, offline=False, progress=True, weights=weights)
+    assert set(asked[0]) - set(asked[-1]) == {"*.safetensors"}

@@ -89,6 +89,20 @@ def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
     assert str(tmp_path) in (caught.value.hint or "")
 
 
+# The configuration alone
+
+
+def test_the_configuration_alone_needs_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    hub = FakeHub(tmp_path)
+    for name in ("org/other", "known", str(tmp_path), tmp_path):
+        assert resolve(name, CATALOG, weights=False, hub=hub, environ={}).folder == tmp_path
+    assert hub.weights == [False, False]
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"config\.json"):
+        resolve("org/other", CATALOG, weights=False, hub=hub, environ={})
+
+
 # GGUF files
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.weights.fakes import checkpoint
 from vlmcli.errors import ModelError
-from vlmcli.weights.safetensors import check_safetensors
+from vlmcli.weights.folder import stored_weights
+from vlmcli.weights.safetensors import Weight, check_safetensors
 
 
 def written(path: Path, header: object, data: bytes = b"") -> Path:
@@ -73,3 +74,30 @@ def test_a_git_lfs_pointer_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Git LFS pointer") as caught:
         check_safetensors(file)
     assert caught.value.hint == "run: git lfs pull"
+
+
+def test_a_header_lists_the_weights(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path) / "model.safetensors"
+    listed = {weight.name: weight for weight in stored_weights(tmp_path)}
+    assert listed["a"] == Weight("a", "float32", (2, 3), 24) and listed["a"].elements == 6
+    assert listed["b"] == Weight("b", "bfloat16", (4,), 8)
+    assert set(listed) == {"a", "b", "empty"}
+    content = file.read_bytes()
+    file.write_bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    assert {weight.name: weight for weight in stored_weights(tmp_path)} == listed, "the tensors' bytes are not needed"
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"), [("F16", "float16"), ("I8", "int8"), ("F8_E4M3", "float8_e4m3"), ("BOOL", "bool")]
+)
+def test_formats_have_torch_s_names(stored: str, name: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    width = 2 if stored == "F16" else 1
+    written(tmp_path / "model.safetensors", {"a": {"dtype": stored, "shape": [1], "data_offsets": [0, width]}})
+    assert stored_weights(tmp_path) == (Weight("a", name, (1,), width),)
+
+
+def test_a_damaged_header_lists_nothing(tmp_path: Path) -> None:
+    written(checkpoint(tmp_path) / "model.safetensors", {"a": {"dtype": "F32"}})
+    with pytest.raises(ModelError, match="damaged"):
+        stored_weights(tmp_path)

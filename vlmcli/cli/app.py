@@ -11,6 +11,7 @@ from typer.main import get_command
 from vlmcli.cli import models, options
 from vlmcli.cli.ask import ask
 from vlmcli.cli.compose import compose
+from vlmcli.cli.inspect import inspect
 from vlmcli.cli.pull import pull
 from vlmcli.cli.topk import topk
 from vlmcli.cli.zeroshot import zeroshot
@@ -58,7 +59,7 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, zeroshot, compose):
+for _command in (ask, topk, zeroshot, inspect, compose):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
 app.command(cls=WordsCommand)(pull)

@@ -86,6 +86,11 @@ def split_zeroshot(words: Sequence[str], images: Sequence[str] = (), labels: Seq
     return LabelRequest(_some(_checked_images(leading), "image"), _some(_unique([*rest, *labels]), "label"))
 
 
+def only_images(words: Sequence[str]) -> tuple[str, ...]:
+    """``[IMAGE...]``: every word is one. Raises InputError for a word that is none, UsageError for a second ``-``."""
+    return _checked_images(words)
+
+
 def is_image(word: str) -> bool:
     """Whether ``word`` names an image: standard input, a URL, or something that exists."""
     return word == STDIN or is_url(word) or os.path.exists(word)

@@ -16,6 +16,7 @@ Number = TypeVar("Number", int, float)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_SIZE = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})", re.IGNORECASE)
 _PIXELS = re.compile(r"(\d{1,18}(?:\.\d+)?(?:e\d\d?)?)\s*([kMG]?)", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -64,6 +65,14 @@ def pixels(text: str) -> int:
     if number < 1:
         raise UsageError(f"--max-pixels cannot be {text!r}", "give a number of pixels such as 64000000 or 64M")
     return number
+
+
+def size(text: str) -> tuple[int, int]:
+    """(width, height) in pixels from text such as 640x480. Raises UsageError for anything else."""
+    match = _SIZE.fullmatch(text.strip())
+    if match:
+        return int(match[1]), int(match[2])
+    raise UsageError(f"--image-size cannot be {text!r}", "give width and height in pixels, such as 640x480")
 
 
 def position(text: str) -> Literal["last", "all"] | int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import typer
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Loader = Callable[..., Any]
 """``vlmcli.api.load``, or a stand-in with its signature."""
+
+
+Inspector = Callable[..., Any]
+"""``vlmcli.api.inspect``, or a stand-in with its signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Runtime:
     patience_s: float = 0.2
     hub: Hub | None = None
     packages: PackageClient | None = None
+    inspect: Inspector = field(default_factory=lambda: _inspect)
 
     @classmethod
     def system(cls) -> Runtime:
@@ -47,11 +52,22 @@ class Runtime:
 
 
 def _load(model: str | None, **options: Any) -> Any:
-    # transformers' own warnings are about code, not about what the user asked; --debug users can set the variable.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    _silence_transformers()
     from vlmcli.api import load
 
     return load(model, **options)
+
+
+def _inspect(model: str | None, **options: Any) -> Any:
+    _silence_transformers()
+    from vlmcli.api import inspect
+
+    return inspect(model, **options)
+
+
+def _silence_transformers() -> None:
+    # transformers' own warnings are about code, not about what the user asked; --debug users can set the variable.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def _replace_unencodable(stream: TextIO) -> None:

@@ -16,10 +16,13 @@ from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.gguf import load_gguf
+from vlmcli.models.skeleton import META, Skeleton
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
+from vlmcli.weights.folder import stored_weights
 from vlmcli.weights.resolve import Checkpoint
+from vlmcli.weights.safetensors import Weight
 
 Kind = Literal["vlm", "llm", "dual"]
 
@@ -83,6 +86,66 @@ def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) 
 
 def _info(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, notes: tuple[str, ...] = ()) -> ModelInfo:
     return ModelInfo(checkpoint.id, checkpoint.revision, str(dtype).removeprefix("torch."), str(device), notes)
+
+
+def skeleton(checkpoint: Checkpoint) -> Skeleton:
+    """What the configuration files of a checkpoint make, without its weights; only config.json must be there.
+
+    Raises ModelError where config.json cannot be read. Whatever else is missing or unknown is told in ``notes``.
+    """
+    notes: list[str] = []
+    kind, model, processor = None, None, None
+    stored: tuple[Weight, ...] = ()
+    with _quiet(), _one_line(checkpoint):
+        mend_torchvision()
+        config = _any_config(checkpoint)
+        if config.model_type in transformers.CONFIG_MAPPING:
+            kind, model = _on_meta(config, notes)
+        else:
+            notes.append(f"transformers knows no models of type {config.model_type!r}")
+        if kind in ("vlm", "dual"):
+            with _noting(notes, "no image tokens can be counted"):
+                processor = _processor(checkpoint, kind)
+        with _noting(notes, "the dtype is that of config.json"):
+            stored = stored_weights(checkpoint.folder)
+    dtype = str(getattr(model, "dtype", None) or config.dtype or "-").removeprefix("torch.")
+    info = ModelInfo(checkpoint.id, checkpoint.revision, dtype, META.type)
+    template, licence = (checkpoint.spec.template, checkpoint.spec.licence) if checkpoint.spec else (None, None)
+    return Skeleton(info, config, kind, model, processor, template, licence, stored, tuple(notes))
+
+
+def _any_config(checkpoint: Checkpoint) -> Any:
+    """transformers' configuration; for a type that it does not know, the bare values of config.json."""
+    values, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, **_LOCAL)
+    if values.get("model_type") in transformers.CONFIG_MAPPING:
+        return transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+    bare = transformers.PretrainedConfig.from_dict(values)
+    bare.model_type = values.get("model_type", "")
+    for name, value in vars(bare).items():
+        if name.endswith("_config") and isinstance(value, dict):
+            setattr(bare, name, transformers.PretrainedConfig.from_dict(value))
+    return bare
+
+
+def _on_meta(config: Any, notes: list[str]) -> tuple[Kind | None, Any]:
+    """The kind of model, None for what vlm cannot run; and the model without numbers, None where it cannot be built."""
+    kind: Kind | None = None
+    loader: Any = transformers.AutoModel
+    model = None
+    with _noting(notes, "vlm cannot run it"):
+        kind, loader = _kind(config)
+    with _noting(notes, "transformers cannot build it"), META:
+        model = loader.from_config(config).eval()
+    return kind, model
+
+
+@contextmanager
+def _noting(notes: list[str], consequence: str) -> Iterator[None]:
+    """Write down what goes wrong and what follows from it, and go on."""
+    try:
+        yield
+    except Exception as error:
+        notes.append(f"{consequence}: {error.message if isinstance(error, VlmError) else first_line(error)}")
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from vlmcli.errors import VlmError
+from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_table
 from vlmcli.render.escape import TerminalFilter
 from vlmcli.render.notes import Notes
 from vlmcli.render.record import Interrupted, consume
@@ -22,7 +23,7 @@ from vlmcli.render.views import (
     topk_tables,
     zeroshot_tables,
 )
-from vlmcli.types import AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,17 @@ class HumanSink:
         self.notes.inputs(result.model, result.images)
         self._tables(zeroshot_tables(result))
         self.notes.timings(result.timings_ms)
+
+    def inspect(self, result: Anatomy) -> None:
+        """Print the diagram, the table of parts, and what is not a part's own."""
+        for text in result.notes:
+            self.notes.note(text)
+        self.notes.images(result.images)
+        terminal = Terminal.of(self.stdout)
+        parts = table_lines(parts_table(result), terminal)
+        self._lines(
+            [terminal.bold(heading(result)), "", *diagram_lines(result, terminal), "", *parts, "", *fact_lines(result)]
+        )
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Print the catalogue."""

@@ -13,6 +13,7 @@ from vlmcli.render.notes import Notes
 from vlmcli.render.objects import (
     SCHEMA_VERSION,
     Object,
+    anatomy_object,
     answer_object,
     composed_object,
     entry_object,
@@ -28,7 +29,19 @@ from vlmcli.render.objects import (
 )
 from vlmcli.render.record import Interrupted, consume
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import (
+    Anatomy,
+    Answer,
+    AskEvent,
+    Composed,
+    ModelEntry,
+    Pulled,
+    Removed,
+    Start,
+    TokenEvent,
+    TopK,
+    Zeroshot,
+)
 
 # json.dumps leaves these as they are, and a terminal acts on some of them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
@@ -58,6 +71,11 @@ class JsonSink:
         """Write scored labels."""
         _note_result(self.notes, result)
         self._write(zeroshot_object(result))
+
+    def inspect(self, result: Anatomy) -> None:
+        """Write a model's parts."""
+        _note_anatomy(self.notes, result)
+        self._write(anatomy_object(result))
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Write the catalogue."""
@@ -127,6 +145,11 @@ class JsonlSink:
         self._event("start", start_object(result.model, result.images, result.usage))
         self._event("done", zeroshot_object(result))
 
+    def inspect(self, result: Anatomy) -> None:
+        """Write ``done``."""
+        _note_anatomy(self.notes, result)
+        self._event("done", anatomy_object(result))
+
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Write one ``model`` event a model."""
         for entry in entries:
@@ -172,6 +195,12 @@ def _note_result(notes: Notes, result: TopK | Zeroshot) -> None:
     notes.images(result.images)
     notes.inputs(result.model, result.images, result.usage)
     notes.timings(result.timings_ms)
+
+
+def _note_anatomy(notes: Notes, result: Anatomy) -> None:
+    for text in result.notes:
+        notes.note(text)
+    notes.images(result.images)
 
 
 def _end_ask(notes: Notes, answer: Answer) -> None:

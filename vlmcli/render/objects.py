@@ -11,12 +11,14 @@ from typing import Any
 
 from vlmcli.errors import VlmError
 from vlmcli.types import (
+    Anatomy,
     Answer,
     Composed,
     ImageInfo,
     ModelEntry,
     ModelFile,
     ModelInfo,
+    Part,
     Position,
     Pulled,
     Removed,
@@ -121,6 +123,42 @@ def score_object(score: Score) -> Object:
         "logit": finite(score.logit),
         "sigmoid": finite(score.sigmoid),
         "softmax": finite(score.softmax),
+    }
+
+
+def anatomy_object(anatomy: Anatomy) -> Object:
+    """What a model is made of; ``parameters`` and ``size_bytes`` are the sums over its ``parts``."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model_object(anatomy.model),
+        "images": [image_object(image) for image in anatomy.images],
+        "family": clean(anatomy.family),
+        "method": anatomy.method,
+        "parts": [part_object(part) for part in anatomy.parts],
+        "parameters": anatomy.parameters,
+        "size_bytes": anatomy.size_bytes,
+        "licence": anatomy.licence,
+        "patch": None if anatomy.patch is None else list(anatomy.patch),
+        "image_size": None if anatomy.image_size is None else list(anatomy.image_size),
+        "vocabulary": anatomy.vocabulary,
+        "context": anatomy.context,
+        "notes": [clean(note) for note in anatomy.notes],
+    }
+
+
+def part_object(part: Part) -> Object:
+    """One part of a model."""
+    return {
+        "role": part.role,
+        "architecture": clean(part.architecture),
+        "modules": [clean(module) for module in part.modules],
+        "layers": part.stack.layers,
+        "width": part.stack.width,
+        "heads": part.stack.heads,
+        "kv_heads": part.stack.kv_heads,
+        "parameters": part.parameters,
+        "size_bytes": part.size_bytes,
+        "dtype": part.dtype,
     }
 
 

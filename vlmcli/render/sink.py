@@ -9,7 +9,7 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import AskEvent, Composed, ModelEntry, Pulled, Removed, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, Composed, ModelEntry, Pulled, Removed, TopK, Zeroshot
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""
@@ -26,6 +26,9 @@ class Sink(Protocol):
 
     def zeroshot(self, result: Zeroshot) -> None:
         """Show scored labels."""
+
+    def inspect(self, result: Anatomy) -> None:
+        """Show what a model is made of."""
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Show the catalogue."""

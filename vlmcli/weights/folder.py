@@ -11,21 +11,27 @@ from typing import Any
 
 from vlmcli.errors import ModelError
 from vlmcli.weights.damage import AGAIN
-from vlmcli.weights.safetensors import check_safetensors
+from vlmcli.weights.safetensors import Weight, check_safetensors, listed
 
-READ = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+CONFIGURATION = ("*.json", "*.txt", "*.model", "*.jinja")
+"""The files of a checkpoint that hold no weights."""
+
+READ = ("*.safetensors", *CONFIGURATION)
 """The files of a checkpoint that transformers reads."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def check_folder(folder: Path) -> None:
-    """Check that ``folder`` holds a readable config.json and whole safetensors files. Raises ModelError."""
+def check_folder(folder: Path, weights: bool = True) -> None:
+    """Check that ``folder`` holds a readable config.json and, with ``weights``, whole safetensors files.
+
+    Raises ModelError.
+    """
     config = folder / "config.json"
     if not config.is_file():
         raise ModelError(f"{folder} is no checkpoint: it has no config.json", _other_weights(folder))
     _read_json(config)
-    for file in weight_files(folder):
+    for file in weight_files(folder) if weights else ():
         check_safetensors(file)
 
 
@@ -55,6 +61,14 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             "take a revision with .safetensors files, or convert them: save_pretrained writes safetensors",
         )
     raise ModelError(f"{folder} holds no safetensors weights", "a checkpoint has model.safetensors beside config.json")
+
+
+def stored_weights(folder: Path) -> tuple[Weight, ...]:
+    """List the checkpoint's tensors from the headers of its safetensors files alone, in the order of the files.
+
+    Whether the tensors' bytes are there is not looked at. Raises ModelError as weight_files, and for a bad header.
+    """
+    return tuple(weight for file in weight_files(folder) for weight in listed(file))
 
 
 def _other_weights(folder: Path) -> str:

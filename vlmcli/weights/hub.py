@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from vlmcli.errors import ModelError, ModelNotFound, Offline, VlmError, first_line
 from vlmcli.weights.disk import FreeBytes, check_space, free_bytes
-from vlmcli.weights.folder import READ
+from vlmcli.weights.folder import CONFIGURATION, READ
 
 # The same weights in other layouts (Meta's, Mistral's, OpenCLIP's, half precision), which transformers never reads.
 _IGNORED = ("original/*", "onnx/*", "*consolidated*", "open_clip*.safetensors", "*.fp16.safetensors")
@@ -20,8 +20,10 @@ _IGNORED = ("original/*", "onnx/*", "*consolidated*", "open_clip*.safetensors", 
 class Hub(Protocol):
     """Where repositories are downloaded from."""
 
-    def fetch(self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool) -> Path:
-        """Return the folder of a snapshot that holds a checkpoint, or only ``file``.
+    def fetch(
+        self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool, weights: bool = True
+    ) -> Path:
+        """Return the folder of a snapshot that holds a checkpoint, or only ``file``, or no ``weights``.
 
         Raises ModelNotFound, Offline or ModelError, and VlmError where the disk is too full.
         """
@@ -45,9 +47,11 @@ class HuggingFaceHub:
         self._endpoint = endpoint
         self._free = free
 
-    def fetch(self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool) -> Path:
+    def fetch(
+        self, repo: str, revision: str | None, *, file: str | None, offline: bool, progress: bool, weights: bool = True
+    ) -> Path:
         """Download what is missing of a snapshot; with ``offline`` only look into the cache."""
-        wanted = [glob.escape(file)] if file else list(READ)
+        wanted = [glob.escape(file)] if file else list(READ if weights else CONFIGURATION)
         with _bars(progress):
             if not offline:
                 self._check_space(repo, revision, wanted)

