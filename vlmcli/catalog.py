@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args
 from vlmcli.config import config_dir, read_toml
 from vlmcli.errors import UsageError
 
-Kind = Literal["vlm", "dual", "llm"]
-"""``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only."""
+Kind = Literal["vlm", "dual", "llm", "classifier"]
+"""``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only; ``classifier`` knows
+images by labels of its own."""
 
 _SCHEMES = ("builtin:", "hub:", "path:")
 _FIELDS: dict[str, type] = {
@@ -92,7 +93,9 @@ class Catalog:
         """Return the model that is used where none is named. Raises UsageError where there is none for ``kind``."""
         name = self._defaults.get(kind)
         if name is None:
-            raise UsageError(f"no default model of kind {kind}", f"name one with -m, or under [defaults] {kind} =")
+            known = [spec.name for spec in self._specs.values() if spec.kind == kind]
+            named = f"name one with -m, such as {' or '.join(known[:3])}" if known else "name one with -m"
+            raise UsageError(f"no default model of kind {kind}", f"{named}; or under [defaults] {kind} =")
         if spec := self.get(name):
             return spec
         raise UsageError(f"the default {kind} model {name!r} is not in the catalogue", "see: vlm models list")

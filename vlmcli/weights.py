@@ -6,6 +6,7 @@ config.json and safetensors files whose headers fit their sizes. Pickles are nev
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -122,6 +123,23 @@ def cached(spec: ModelSpec, *, hub: Hub | None = None) -> bool:
         return (folder / "config.json").is_file() and bool(weight_files(folder))
     except ModelError:
         return False
+
+
+def pinned_revision(checkpoint: Checkpoint) -> str:
+    """Return what tells this checkpoint from any other: the hub's commit, else ``sha256:`` and a digest of its files.
+
+    The digest is over the names and contents of the weights and of every configuration that is read with them, so that
+    a folder which was trained on, or whose processor was changed, is another model. Reads the files as a whole.
+    """
+    if checkpoint.revision is not None and _COMMIT.fullmatch(checkpoint.revision):
+        return checkpoint.revision
+    patterns = [pattern for pattern in _ALLOWED if pattern != "*.safetensors"]
+    files = {file for pattern in patterns for file in checkpoint.folder.glob(pattern)}
+    digest = hashlib.sha256()
+    for file in sorted(files.union(weight_files(checkpoint.folder))):
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

@@ -10,6 +10,8 @@ from typer.main import get_command
 
 from vlmcli.cli import models, options
 from vlmcli.cli.ask import ask
+from vlmcli.cli.classify import classify
+from vlmcli.cli.embed import embed
 from vlmcli.cli.topk import topk
 from vlmcli.cli.zeroshot import zeroshot
 
@@ -56,7 +58,7 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, zeroshot):
+for _command in (ask, topk, zeroshot, embed, classify):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
 

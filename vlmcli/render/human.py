@@ -9,11 +9,30 @@ from typing import TextIO
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import TerminalFilter
 from vlmcli.render.notes import Notes
-from vlmcli.render.record import Interrupted, consume
+from vlmcli.render.record import Interrupted, consume, consume_embeddings
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import model_lines, models_table, topk_tables, zeroshot_tables
-from vlmcli.types import AskEvent, ModelEntry, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.render.views import (
+    classify_tables,
+    embedding_tables,
+    kept_line,
+    model_lines,
+    models_table,
+    topk_tables,
+    zeroshot_tables,
+)
+from vlmcli.types import (
+    AskEvent,
+    Classification,
+    Embedding,
+    EmbedEvent,
+    EmbedTotals,
+    ModelEntry,
+    Start,
+    TokenEvent,
+    TopK,
+    Zeroshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,29 @@ class HumanSink:
         self.notes.inputs(result.model, result.images)
         self._tables(zeroshot_tables(result))
         self.notes.timings(result.timings_ms)
+
+    def classify(self, result: Classification) -> None:
+        """Print one table of classes an image."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images)
+        self._tables(classify_tables(result))
+        self.notes.timings(result.timings_ms)
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Print what the vectors are of and how alike they are; one line where a file keeps them."""
+        shown: list[Embedding] = []
+
+        def take(event: EmbedEvent) -> None:
+            self.notes.embed(event)
+            if isinstance(event, Embedding) and file is None:
+                shown.append(event)
+
+        totals = consume_embeddings(events, take)
+        if file is None:
+            self._tables(embedding_tables(shown))
+        else:
+            self._lines([kept_line(totals, file)])
+        return totals
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Print the catalogue."""

@@ -9,7 +9,7 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import AskEvent, ModelEntry, TopK, Zeroshot
+from vlmcli.types import AskEvent, Classification, EmbedEvent, EmbedTotals, ModelEntry, TopK, Zeroshot
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""
@@ -26,6 +26,13 @@ class Sink(Protocol):
 
     def zeroshot(self, result: Zeroshot) -> None:
         """Show scored labels."""
+
+    def classify(self, result: Classification) -> None:
+        """Show the likeliest classes."""
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Show vectors while they are made, or only that ``file`` keeps them; close ``events``; return the totals."""
+        ...
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Show the catalogue."""
