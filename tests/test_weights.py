@@ -12,7 +12,15 @@ from safetensors.torch import save_file
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound, Offline
-from vlmcli.weights import HuggingFaceHub, cached, check_safetensors, resolve, weight_files
+from vlmcli.weights import (
+    Checkpoint,
+    HuggingFaceHub,
+    cached,
+    check_safetensors,
+    pinned_revision,
+    resolve,
+    weight_files,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CATALOG = Catalog(
@@ -294,3 +302,26 @@ def test_cached_looks_without_asking(tmp_path: Path) -> None:
     assert not cached(spec, hub=hub), "a snapshot without its weights cannot be used offline"
     assert cached(ModelSpec("here", "vlm", f"path:{checkpoint(tmp_path / 'here')}"), hub=NoHub())
     assert not cached(ModelSpec("gone", "vlm", "path:/no/such/folder"), hub=NoHub())
+
+
+# What pins a checkpoint down
+
+
+def test_a_commit_pins_itself(tmp_path: Path) -> None:
+    assert pinned_revision(Checkpoint(tmp_path, "org/model", COMMIT, None)) == COMMIT
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_without_a_commit_every_file_that_is_loaded_counts(revision: str | None, tmp_path: Path) -> None:
+    def pinned(folder: Path) -> str:
+        return pinned_revision(Checkpoint(folder, "x", revision, None))
+
+    folder = checkpoint(tmp_path / "first")
+    before = pinned(folder)
+    assert before.startswith("sha256:") and before == pinned(checkpoint(tmp_path / "second"))
+    (folder / "README.md").write_text("no part of the model")
+    assert pinned(folder) == before
+    (folder / "preprocessor_config.json").write_text("{}")
+    with_processor = pinned(folder)
+    save_file({"a": torch.zeros(2, 3)}, folder / "model.safetensors")
+    assert len({before, with_processor, pinned(folder)}) == 3

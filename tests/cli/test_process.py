@@ -47,7 +47,7 @@ def heavy_imports(done: subprocess.CompletedProcess[str]) -> list[str]:
     [
         ("--help",),
         (),
-        *((verb, "--help") for verb in ("ask", "topk", "zeroshot", "models")),
+        *((verb, "--help") for verb in ("ask", "topk", "zeroshot", "embed", "classify", "models")),
         ("ask", "no-such-file.jpg", "What?"),
     ],
 )

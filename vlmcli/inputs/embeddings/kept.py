@@ -86,13 +86,14 @@ def check_output(path: Path) -> None:
         raise InputError(f"cannot write {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
-def keep(events: Embedded, path: Path) -> Embedded:
+def keep(events: Embedded, path: str | os.PathLike[str]) -> Embedded:
     """Pass ``events`` on, and write their vectors into ``path`` on the way.
 
     The file appears whole, before the totals are passed on, or not at all: it replaces an older one only when
     everything has been written. Raises UsageError as ``check_output``, OSError (a full disk among them), and what
     ``events`` raises.
     """
+    path = Path(path)
     form = _form(path)
     with closing(events):
         start = next(events)
