@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from vlmcli import load
-from vlmcli.api import DualModel, VlmModel
+from vlmcli.api import ClassifierModel, DualModel, VlmModel
 from vlmcli.errors import ImageError, InputError, UsageError
+from vlmcli.inputs.embeddings.kept import Kept, keep
 from vlmcli.types import Answer, Message, Sampling, Start
 
 SHORT = Sampling(max_tokens=5)
@@ -98,6 +100,42 @@ def test_zeroshot(checkpoint: Any) -> None:
     scores = dual.zeroshot([tiny.picture(1), tiny.picture(2)], ["a cat", "a dog"], template="a photo of {}").scores
     assert len(scores) == 4 and {score.label for score in scores} == {"a cat", "a dog"}
     assert dual.info.dtype == "float32" and dual.spec is None
+
+
+def test_embed_and_zeroshot_of_what_was_kept(checkpoint: Any, tmp_path: Path) -> None:
+    dual: Any = load(checkpoint("siglip").folder, device="cpu")
+    pictures = [tiny.picture(1), tiny.picture(2)]
+    start, *made, totals = keep(dual.embed(pictures, "a cat"), tmp_path / "kept.safetensors")
+    assert [event.kind for event in made] == ["image", "image", "text"]
+    assert start.model == totals.model and start.model.revision.startswith("sha256:")
+    kept = Kept.open(tmp_path / "kept.safetensors")
+    assert kept.model == start.model
+    assert dual.zeroshot(kept, ["a cat", "a dog"]).scores == dual.zeroshot(pictures, ["a cat", "a dog"]).scores
+
+
+def test_vectors_of_another_model_are_refused(checkpoint: Any, folder_of: Any, tmp_path: Path) -> None:
+    """Another family; and the same folder, trained on: its name says nothing."""
+    folder = folder_of("siglip")
+    dual: Any = load(folder, device="cpu")
+    list(keep(dual.embed(tiny.picture()), tmp_path / "kept.jsonl"))
+    kept = Kept.open(tmp_path / "kept.jsonl")
+    other: Any = load(checkpoint("clip").folder, device="cpu")
+    with pytest.raises(InputError, match="clip"):
+        other.zeroshot(kept, ["a cat"])
+    weights = load_file(folder / "model.safetensors")
+    weights["logit_scale"] = weights["logit_scale"] + 0.1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    trained: Any = load(folder, device="cpu")
+    with pytest.raises(InputError, match="made by"):
+        trained.zeroshot(kept, ["a cat"])
+
+
+def test_classify(checkpoint: Any) -> None:
+    classifier = load(checkpoint("vit").folder, device="cpu")
+    assert isinstance(classifier, ClassifierModel)
+    best, *_ = classifier.classify(tiny.picture(), k=3).scores
+    assert best.label in classifier.classifier.labels and best.softmax is not None
+    assert classifier.spec is None
 
 
 def test_images_beyond_the_limit_are_refused(checkpoint: Any) -> None:

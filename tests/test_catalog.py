@@ -146,6 +146,12 @@ def test_a_default_that_does_not_exist_is_named(tmp_path: Path) -> None:
         catalog.default("llm")
 
 
+def test_a_kind_without_a_default_says_which_models_would_do() -> None:
+    with pytest.raises(UsageError, match="classifier") as raised:
+        SHIPPED.default("classifier")
+    assert all(spec.name in (raised.value.hint or "") for spec in SHIPPED.specs() if spec.kind == "classifier")
+
+
 # Names
 
 

@@ -51,7 +51,8 @@ def test_the_comparison_can_fail() -> None:
 def test_other_commands_are_understood(command: str) -> None:
     """With a stand-in for the model that they would download, and for the photograph that is not there."""
     words = [re.sub(r"^(photo|a|b)\.jpg$", "examples/shapes.png", word) for word in shlex.split(command)[1:]]
-    outcome = fakes.run(*words, model=fakes.FakeDual() if words[0] == "zeroshot" else fakes.FakeModel())
+    stand_ins = {"zeroshot": fakes.FakeDual, "embed": fakes.FakeDual, "classify": fakes.FakeClassifier}
+    outcome = fakes.run(*words, model=stand_ins.get(words[0], fakes.FakeModel)())
     assert outcome.code == 0, outcome.stderr
 
 

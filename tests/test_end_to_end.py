@@ -169,6 +169,54 @@ def test_same_seed_same_words(here: Path, llava: str) -> None:
     assert first == again != other
 
 
+@pytest.fixture
+def siglip(checkpoint: Callable[[str], Checkpoint]) -> str:
+    return str(checkpoint("siglip").folder)
+
+
+def test_kept_vectors_score_as_their_images(here: Path, siglip: str) -> None:
+    labels, mode = ("a cat", "a dog"), ("-m", siglip, "--json")
+    code, out, err = vlm("embed", PICTURE, "whole.jpg", "a tree", "-o", "kept.safetensors", *mode)
+    assert (code, json.loads(out)["counts"]) == (0, {"images": 2, "texts": 1, "skipped": 0}), err
+    again = json.loads(vlm("zeroshot", "--embeddings", "kept.safetensors", *labels, *mode)[1])
+    fresh = json.loads(vlm("zeroshot", PICTURE, "whole.jpg", *labels, *mode)[1])
+    assert again["scores"] == fresh["scores"]
+    assert [image["sha256"] for image in again["images"]] == [image["sha256"] for image in fresh["images"]]
+
+
+def test_vectors_of_another_model_are_refused_by_name(
+    here: Path, siglip: str, checkpoint: Callable[[str], Checkpoint]
+) -> None:
+    clip = str(checkpoint("clip").folder)
+    assert vlm("embed", PICTURE, "-o", "kept.jsonl", "-m", siglip)[0] == 0
+    code, out, err = vlm("zeroshot", "--embeddings", "kept.jsonl", "a cat", "-m", clip)
+    assert (code, out) == (3, "") and is_one_line(err)
+    assert f"kept.jsonl was made by {siglip} at sha256:" in err and f"not by {clip} at sha256:" in err
+
+
+def test_a_broken_image_does_not_stop_the_others(here: Path, siglip: str) -> None:
+    code, out, err = vlm("embed", PICTURE, "cut.jpg", "huge.png", "whole.jpg", "-o", "kept.jsonl", "-m", siglip)
+    assert code == 6 and "2 of images" in out and "2 skipped" in out
+    assert [line.split()[1] for line in err.splitlines()] == ["cut.jpg", "huge.png"]
+    assert Path("kept.jsonl").read_text().count('"kind": "image"') == 2
+
+
+def test_nothing_but_broken_images_writes_nothing(here: Path, siglip: str) -> None:
+    assert vlm("embed", "cut.jpg", "empty.png", "-o", "kept.jsonl", "-m", siglip)[0] == 3
+    code, out, err = vlm("embed", "cut.jpg", "-o", "kept.jsonl", "-m", siglip)
+    assert (code, out) == (3, "") and is_one_line(err)
+    assert not [path for path in here.iterdir() if "kept" in path.name]
+
+
+def test_classify(here: Path, checkpoint: Callable[[str], Checkpoint]) -> None:
+    vit = str(checkpoint("vit").folder)
+    code, out, _ = vlm("classify", PICTURE, "-m", vit, "-k", "2", "--json")
+    scores = json.loads(out)["scores"]
+    assert code == 0 and len(scores) == 2 and scores[0]["logit"] > scores[1]["logit"]
+    code, out, err = vlm("zeroshot", PICTURE, "a cat", "-m", vit)
+    assert (code, out) == (2, "") and is_one_line(err) and "vlm classify" in err
+
+
 def test_a_closed_pipe_is_quiet(here: Path, llava: str) -> None:
     command = f"{sys.executable} -m vlmcli.cli.main ask {PICTURE} 'What?' -q -m {llava} --max-tokens 200 | head -c 5"
     done = subprocess.run(["bash", "-c", command], capture_output=True)

@@ -1,4 +1,6 @@
-"""The Python interface: ``load`` a model, then ``ask``, ``topk`` or ``zeroshot`` it; or ``inspect`` it unloaded.
+"""The Python interface: ``load`` a model, then ``ask``, ``topk``, ``zeroshot``, ``embed`` or ``classify`` with it.
+
+``inspect`` tells what a model is made of without loading it.
 
     from vlmcli import load
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,12 +24,14 @@ from PIL import Image
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import UsageError
+from vlmcli.inputs.embeddings.kept import Kept
 from vlmcli.inputs.image import MAX_PIXELS, ImageSource, LoadedImage, load_image
-from vlmcli.types import Anatomy, AskEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
-from vlmcli.weights.resolve import Checkpoint, resolve
+from vlmcli.types import Anatomy, AskEvent, Classification, EmbedEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
+from vlmcli.weights.resolve import Checkpoint, pinned_revision, resolve
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
 if TYPE_CHECKING:
+    from vlmcli.models.classifier import Classifier
     from vlmcli.models.dual import Dual
     from vlmcli.models.vlm import Vlm
     from vlmcli.tasks.request import Request
@@ -37,19 +41,20 @@ Images = ImageSource | Sequence[ImageSource] | None
 
 
 class _Model:
-    """What both kinds of model share: where it came from, and how images are read."""
+    """What all kinds of model share: where it came from, and how images are read."""
 
     def __init__(self, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool) -> None:
         self.spec: ModelSpec | None = checkpoint.spec
+        self._checkpoint = checkpoint
         self.load_ms = load_ms
         self._max_pixels = max_pixels
         self._allow_private_urls = allow_private_urls
 
     def _read(self, images: Images) -> tuple[LoadedImage, ...]:
-        return tuple(
-            load_image(source, max_pixels=self._max_pixels, allow_private_urls=self._allow_private_urls)
-            for source in _as_sequence(images)
-        )
+        return tuple(self._read_one(source) for source in _as_sequence(images))
+
+    def _read_one(self, source: ImageSource) -> LoadedImage:
+        return load_image(source, max_pixels=self._max_pixels, allow_private_urls=self._allow_private_urls)
 
 
 class VlmModel(_Model):
@@ -132,7 +137,7 @@ class VlmModel(_Model):
 
 
 class DualModel(_Model):
-    """A model that scores labels against images."""
+    """A model that embeds images and texts in one space, and so scores labels against images."""
 
     def __init__(
         self, dual: Dual, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
@@ -145,21 +150,71 @@ class DualModel(_Model):
         """Which weights these are, and where they run."""
         return self.dual.info
 
-    def zeroshot(self, images: Images, labels: Sequence[str], *, template: str = "{}") -> Zeroshot:
+    def zeroshot(self, images: Images | Kept, labels: Sequence[str], *, template: str = "{}") -> Zeroshot:
         """Every image against every label: raw logit, sigmoid (where the model was trained so) and softmax.
 
-        Raises InputError, UsageError, NumericalError, OutOfMemory.
+        ``Kept.open(FILE)`` in the place of images scores the vectors that ``embed`` made of them before. Raises
+        InputError (also for a file that another model made), UsageError, NumericalError, OutOfMemory.
         """
         from vlmcli.tasks.zeroshot import zeroshot
 
-        loaded = self._read(images)
-        return zeroshot(self.dual, loaded, labels, template=template, load_ms=self.load_ms)
+        if isinstance(images, Kept):
+            images.check_model(self._pinned())
+        given = images if isinstance(images, Kept) else self._read(images)
+        return zeroshot(self.dual, given, labels, template=template, load_ms=self.load_ms)
+
+    def embed(
+        self, images: Images = None, texts: str | Sequence[str] = (), *, batch_size: int = 16
+    ) -> Generator[EmbedEvent, None, None]:
+        """Images and texts as unit vectors: Start, an Embedding for each (or Skipped), EmbedTotals.
+
+        ``vlmcli.inputs.embeddings.kept.keep`` writes them into a file on the way. The model's ``revision`` in the
+        events is never None: where the hub gives none it is a checksum of the checkpoint.
+
+        Raises InputError for a lone image or text, or where none at all can be used; UsageError, NumericalError,
+        OutOfMemory; all when the first event is asked for or later.
+        """
+        from vlmcli.tasks.embed import embed
+
+        words = (texts,) if isinstance(texts, str) else texts
+        pictures, read, model = _as_sequence(images), self._read_one, self._pinned()
+        yield from embed(
+            self.dual, pictures, words, read=read, model=model, batch_size=batch_size, load_ms=self.load_ms
+        )
+
+    def _pinned(self) -> ModelInfo:
+        """The model's info with a revision that no other weights have."""
+        return replace(self.info, revision=pinned_revision(self._checkpoint))
+
+
+class ClassifierModel(_Model):
+    """A model that knows images by labels of its own."""
+
+    def __init__(
+        self, classifier: Classifier, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
+    ) -> None:
+        super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
+        self.classifier = classifier
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which weights these are, and where they run."""
+        return self.classifier.info
+
+    def classify(self, images: Images, *, k: int = 5) -> Classification:
+        """The ``k`` likeliest classes of each image, with logit and softmax (or sigmoid: several labels an image).
+
+        Raises InputError, UsageError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.classify import classify
+
+        return classify(self.classifier, self._read(images), k=k, load_ms=self.load_ms)
 
 
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    kind: Literal["vlm", "dual"] = "vlm",
+    kind: Literal["vlm", "dual", "classifier"] = "vlm",
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -167,7 +222,7 @@ def load(
     allow_private_urls: bool = False,
     catalog: Catalog | None = None,
     progress: bool = False,
-) -> VlmModel | DualModel:
+) -> VlmModel | DualModel | ClassifierModel:
     """Load a model; what kind it is, its own configuration says.
 
     Args:
@@ -182,6 +237,7 @@ def load(
 
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
+    from vlmcli.models.classifier import Classifier
     from vlmcli.models.dual import Dual
     from vlmcli.models.load import load as load_checkpoint
 
@@ -194,6 +250,8 @@ def load(
     load_ms = 1000 * (time.perf_counter() - began)
     if isinstance(loaded, Dual):
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+    if isinstance(loaded, Classifier):
+        return ClassifierModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     return VlmModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
 
 
@@ -231,7 +289,7 @@ def inspect(
     return inspect_skeleton(skeleton(checkpoint), loaded, image_size)
 
 
-def _name(model: str | os.PathLike[str] | None, catalog: Catalog, kind: Literal["vlm", "dual"]) -> str:
+def _name(model: str | os.PathLike[str] | None, catalog: Catalog, kind: str) -> str:
     if isinstance(model, os.PathLike):
         return str(Path(model).absolute())  # a path object is a folder, never a name of the catalogue
     return catalog.default(kind).name if model is None else model

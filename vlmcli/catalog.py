@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 from vlmcli.config import config_dir, read_toml
 from vlmcli.errors import UsageError
 
-Kind = Literal["vlm", "dual", "llm"]
-"""``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only."""
+Kind = Literal["vlm", "dual", "llm", "classifier"]
+"""``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only; ``classifier`` knows
+images by labels of its own."""
 
 _SCHEMES = ("builtin:", "hub:", "path:", "pypi:")
 _RELEASE = re.compile(r"pypi:[\w][\w.-]*==[\w][\w.!+-]*", re.ASCII)
@@ -155,7 +156,9 @@ class Catalog:
         """Return the model that is used where none is named. Raises UsageError where there is none for ``kind``."""
         name = self._defaults.get(kind)
         if name is None:
-            raise UsageError(f"no default model of kind {kind}", f"name one with -m, or under [defaults] {kind} =")
+            known = [spec.name for spec in self._specs.values() if spec.kind == kind]
+            named = f"name one with -m, such as {' or '.join(known[:3])}" if known else "name one with -m"
+            raise UsageError(f"no default model of kind {kind}", f"{named}; or under [defaults] {kind} =")
         if spec := self.get(name):
             return spec
         raise UsageError(f"the default {kind} model {name!r} is not in the catalogue", "see: vlm models list")
@@ -245,15 +248,15 @@ def _composition(table: dict[str, Any], path: Path, where: str) -> tuple[Composi
     """The parts that a table names, and the table without them."""
     if "source" in table:
         raise UsageError(f"{where}: a composition has no source of its own: leave out source, or the parts")
-    parts = {role: _part(role, table.get(role), path, where) for role in _PARTS}
-    joined = {key: table[key] for key in _JOINED if key in table}
+    vision, projector, decoder = (_part(role, table.get(role), path, where) for role in _PARTS)
+    joined: dict[str, Any] = {key: table[key] for key in _JOINED if key in table}
     for key, value in joined.items():
         if type(value) is not _JOINED[key] or (type(value) is int and value < 1):
             raise UsageError(f"{where}: {key} must be {'text in quotes' if _JOINED[key] is str else 'at least 1'}")
     if joined.get("fusion", "concat") not in get_args(Fusion):
         raise UsageError(f"{where}: fusion must be one of {', '.join(get_args(Fusion))}")
     rest = {key: value for key, value in table.items() if key not in _PARTS and key not in _JOINED}
-    return CompositionSpec(**parts, **joined), {"kind": "vlm", **rest, "source": COMPOSITION}
+    return CompositionSpec(vision, projector, decoder, **joined), {"kind": "vlm", **rest, "source": COMPOSITION}
 
 
 def _part(role: str, value: Any, path: Path, where: str) -> PartSpec:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
-from vlmcli.types import Anatomy, AskEvent, ModelInfo, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, Classification, EmbedEvent, ModelInfo, TopK, Zeroshot
 
 
 @dataclass
@@ -45,7 +45,25 @@ class FakeDual:
 
     def zeroshot(self, images: Sequence[str], labels: Sequence[str], **options: Any) -> Zeroshot:
         self.calls.append(("zeroshot", (images, labels), options))
-        return values.zeroshot(images=len(images))
+        return values.zeroshot(images=len(images) if isinstance(images, tuple) else 1)
+
+    def embed(self, images: Sequence[str], texts: Sequence[str], **options: Any) -> Iterator[EmbedEvent]:
+        self.calls.append(("embed", (images, texts), options))
+        skipped = [values.SKIPPED for image in images if image.startswith("bad")]
+        made = [values.embedding((0.6, 0.8)) for image in images if not image.startswith("bad")]
+        yield from values.embed_events(*made, *skipped, *(values.embedding((1.0, 0.0), text) for text in texts))
+
+
+@dataclass
+class FakeClassifier:
+    """Sees a tench in everything."""
+
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    info: ModelInfo = values.MODEL
+
+    def classify(self, images: Sequence[str], **options: Any) -> Classification:
+        self.calls.append(("classify", (images,), options))
+        return values.classification(images=len(images))
 
 
 class EndlessModel(FakeModel):

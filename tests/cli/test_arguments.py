@@ -11,6 +11,9 @@ from vlmcli.cli.arguments import (
     default_prompt,
     looks_like_file,
     split_ask,
+    split_embed,
+    split_images,
+    split_labels,
     split_topk,
     split_zeroshot,
     with_piped_text,
@@ -156,6 +159,51 @@ def test_zeroshot_keeps_a_label_that_happens_to_be_a_file(here: Path) -> None:
 def test_zeroshot_errors(words: list[str], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         split_zeroshot(words)
+
+
+def test_embed_takes_images_and_texts_in_any_order() -> None:
+    request = split_embed(["a cat", "a.png", "a dog", URL], images=["b.png"], texts=["c.png"])
+    assert request.images == ("b.png", "a.png", URL)
+    assert request.texts == ("c.png", "a cat", "a dog")
+
+
+def test_embed_keeps_what_is_given_twice() -> None:
+    assert split_embed(["a.png", "a cat", "a.png", "a cat"]).texts == ("a cat", "a cat")
+
+
+def test_embed_leaves_named_images_to_be_skipped_when_they_are_read() -> None:
+    assert split_embed(["a.png"], images=["missing.png"]).images == ("missing.png", "a.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["missing.png", "a cat"], InputError, "no such file: missing.png"),
+        (["a cat", "photos/cat"], InputError, "no such file"),
+        (["./cat"], InputError, "no such file"),
+        (["-", "-"], UsageError, "twice"),
+        (["a.png", " "], UsageError, "empty"),
+        ([], UsageError, "no image and no text"),
+    ],
+)
+def test_embed_errors(words: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        split_embed(words)
+
+
+def test_every_word_beside_kept_embeddings_is_a_label(here: Path) -> None:
+    (here / "cat").touch()
+    assert split_labels(["cat", "a dog"], ["a bird", "cat"]) == ("cat", "a dog", "a bird")
+    for words, error in ((["a.png"], UsageError), (["-"], UsageError), ([], UsageError), (["no.png"], InputError)):
+        with pytest.raises(error):
+            split_labels(words)
+
+
+def test_every_word_of_classify_is_an_image() -> None:
+    assert split_images(["a.png", URL], ["b.png"]) == ("b.png", "a.png", URL)
+    for words, error in ((["a cat"], InputError), ([], UsageError), (["-", "-"], UsageError)):
+        with pytest.raises(error):
+            split_images(words)
 
 
 def test_a_long_text_is_no_file_name() -> None:

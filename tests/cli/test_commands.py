@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.cli.fakes import FakeDual, FakeModel, run
+from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, run
 from vlmcli.catalog import Catalog
+from vlmcli.inputs.embeddings.kept import Kept
 from vlmcli.types import Sampling
 
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def asked(model: FakeModel | FakeDual) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+def asked(model: FakeModel | FakeDual | FakeClassifier) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     (call,) = model.calls
     return call
 
@@ -99,7 +100,13 @@ def test_a_bad_setting_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("argv", "kind"), [(("ask", "a.png"), "vlm"), (("topk", "The"), "vlm"), (("zeroshot", "a.png", "cat"), "dual")]
+    ("argv", "kind"),
+    [
+        (("ask", "a.png"), "vlm"),
+        (("topk", "The"), "vlm"),
+        (("zeroshot", "a.png", "cat"), "dual"),
+        (("embed", "a.png"), "dual"),
+    ],
 )
 def test_the_default_model_introduces_itself_once(argv: tuple[str, ...], kind: str) -> None:
     model: Any = FakeDual() if kind == "dual" else FakeModel()
@@ -146,12 +153,97 @@ def test_a_bad_file_of_labels_is_bad_input(here: Path, content: bytes | None) ->
 
 @pytest.mark.parametrize(
     ("argv", "model"),
-    [(("ask", "a.png"), FakeDual()), (("topk", "The"), FakeDual()), (("zeroshot", "a.png", "cat"), FakeModel())],
+    [
+        (("ask", "a.png"), FakeDual()),
+        (("topk", "The"), FakeDual()),
+        (("zeroshot", "a.png", "cat"), FakeModel()),
+        (("embed", "a.png"), FakeClassifier()),
+        (("classify", "a.png"), FakeDual()),
+    ],
 )
 def test_a_model_of_the_other_kind_is_a_usage_error(argv: tuple[str, ...], model: Any) -> None:
     outcome = run(*argv, "-m", "tiny", model=model)
     assert outcome.code == 2
     assert f"cannot do {argv[0]}" in outcome.stderr
+    able = [verb for verb in ("ask", "topk", "zeroshot", "embed", "classify") if hasattr(model, verb)]
+    assert " and ".join(f"vlm {verb}" for verb in able) in outcome.stderr
+
+
+def test_embed_passes_everything_on(here: Path) -> None:
+    (here / "texts.txt").write_text("a bird\n\n", encoding="utf-8")
+    (here / "images.txt").write_text("b.png\nmissing.png\n", encoding="utf-8")
+    dual = FakeDual()
+    outcome = run(
+        *("embed", "a cat", "a.png", "--text", "c.png", "--texts", "texts.txt", "--images", "images.txt"),
+        *("--batch-size", "3"),
+        model=dual,
+    )
+    images, texts = ("b.png", "missing.png", "a.png"), ("c.png", "a bird", "a cat")
+    assert asked(dual) == ("embed", (images, texts), {"batch_size": 3})
+    assert outcome.code == 0 and outcome.loaded[0]["kind"] == "dual"
+    assert "cosine" in outcome.stdout
+
+
+@pytest.mark.parametrize("mode", [(), ("--json",), ("--jsonl",)])
+def test_embed_says_that_a_part_failed(mode: tuple[str, ...]) -> None:
+    """Exit code 6, one line for the image that was skipped, and one JSON object for a program."""
+    outcome = run("embed", "a.png", "--image", "bad.png", "-m", "tiny", *mode, model=FakeDual())
+    assert outcome.code == 6
+    assert outcome.stderr.splitlines()[-1] == "skipped: bad.png is empty (draw another)"
+    if mode == ("--json",):
+        assert json.loads(outcome.stdout)["counts"] == {"images": 1, "texts": 0, "skipped": 1}
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".jsonl"])
+def test_embed_keeps_and_zeroshot_opens(here: Path, ending: str) -> None:
+    outcome = run("embed", "a.png", "b.png", "a cat", "-o", f"kept{ending}", "-m", "tiny", model=FakeDual())
+    assert outcome.code == 0 and outcome.stdout.startswith(f"kept{ending}: ")
+    dual = FakeDual()
+    outcome = run("zeroshot", "--embeddings", f"kept{ending}", "a cat", "a.b", "-m", "tiny", model=dual)
+    assert outcome.code == 0, outcome.stderr
+    assert asked(dual)[1] == (Kept(Path(f"kept{ending}"), dual.info), ("a cat", "a.b"))
+
+
+def test_what_jsonl_prints_is_a_file_too(here: Path) -> None:
+    printed = run("embed", "a.png", "a cat", "--jsonl", "-m", "tiny", model=FakeDual()).stdout
+    (here / "kept.jsonl").write_text(printed, encoding="utf-8")
+    ((info, vector),) = Kept.open(here / "kept.jsonl").images()
+    assert info.source == "red.png" and vector.tolist() == pytest.approx([0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (("embed", "a.png", "-o", "kept.npy"), 2, ".safetensors"),
+        (("embed", "a.png", "-o", "no/kept.jsonl"), 3, "folder"),
+        (("embed", "a.png", "--texts", "missing.txt"), 3, "cannot read the texts"),
+        (("embed", "missing.png"), 3, "no such file: missing.png"),
+        (("zeroshot", "--embeddings", "missing.jsonl", "a cat"), 3, "missing.jsonl"),
+        (("zeroshot", "--embeddings", "a.jsonl", "a.png", "a cat"), 2, "beside --embeddings"),
+        (("zeroshot", "--embeddings", "a.jsonl", "a cat", "--image", "a.png"), 2, "exclude each other"),
+        (("zeroshot", "--embeddings", "a.jsonl"), 2, "no label"),
+        (("classify", "missing.png"), 3, "no such file: missing.png"),
+    ],
+)
+def test_what_cannot_work_is_noticed_before_a_model_is_loaded(argv: tuple[str, ...], code: int, said: str) -> None:
+    outcome = run(*argv, model=FakeDual())
+    assert (outcome.code, outcome.loaded, outcome.stdout) == (code, [], "")
+    assert said in outcome.stderr and outcome.stderr.count("\n") == 1
+
+
+def test_classify_passes_everything_on() -> None:
+    classifier = FakeClassifier()
+    outcome = run("classify", "a.png", "b.png", "-k", "2", "-m", "tiny", model=classifier)
+    assert asked(classifier) == ("classify", (("a.png", "b.png"),), {"k": 2})
+    assert outcome.loaded[0]["kind"] == "classifier"
+    assert "tench" in outcome.stdout
+
+
+def test_classify_without_a_model_says_which_would_do() -> None:
+    outcome = run("classify", "a.png", model=FakeClassifier())
+    assert (outcome.code, outcome.loaded) == (2, [])
+    for spec in Catalog.load().specs():
+        assert spec.kind != "classifier" or spec.name in outcome.stderr
 
 
 def test_piped_text_goes_before_the_prompt(here: Path) -> None:

@@ -47,7 +47,8 @@ def heavy_imports(done: subprocess.CompletedProcess[str]) -> list[str]:
     [
         ("--help",),
         (),
-        *((verb, "--help") for verb in ("ask", "topk", "zeroshot", "inspect", "models")),
+        *((verb, "--help") for verb in ("ask", "topk", "zeroshot", "embed", "classify", "inspect", "compose", "pull")),
+        *((verb, "--help") for verb in ("models",)),
         ("ask", "no-such-file.jpg", "What?"),
     ],
 )

@@ -18,10 +18,20 @@ def pictures() -> list[Any]:
     return [tiny.picture(seed, (50 + 10 * seed, 40)) for seed in range(3)]
 
 
+def image_vectors(dual: Any, images: list[Any]) -> torch.Tensor:
+    """Unit vectors [N, D] from one forward."""
+    made = dual.embed_images([dual.prepare_image(image) for image in images])
+    return torch.stack([one.vector for one in made])
+
+
+def text_vectors(dual: Any, texts: tuple[str, ...]) -> torch.Tensor:
+    """Unit vectors [M, D] from one forward."""
+    return torch.stack([one.vector for one in dual.embed_texts([dual.prepare_text(text) for text in texts])])
+
+
 def scores(dual: Any, images: list[Any], labels: tuple[str, ...]) -> torch.Tensor:
-    """Logits [N, M] from one forward for each image and each text."""
-    vectors = torch.cat([dual.embed_image(image).vector for image in images])
-    return dual.logits(vectors, dual.embed_texts(labels))  # type: ignore[no-any-return]
+    """Logits [N, M] from one forward for all images and one for all texts."""
+    return dual.logits(image_vectors(dual, images), text_vectors(dual, labels))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("family", list(tiny.DUALS))
@@ -49,19 +59,29 @@ def test_sigmoid_belongs_to_those_trained_with_it(model: Any) -> None:
     assert [model(family).is_sigmoid for family in ("siglip", "siglip2", "clip")] == [True, True, False]
 
 
-def test_many_labels_go_through_in_batches(model: Any) -> None:
-    labels = tuple(f"a photo of {number}" for number in range(70))
-    vectors = model("siglip").embed_texts(labels)
-    assert vectors.shape[0] == 70
-    assert torch.allclose(vectors.norm(dim=-1), torch.ones(70), atol=1e-5)
+@pytest.mark.parametrize("family", list(tiny.DUALS))
+def test_vectors_have_length_one(model: Any, family: str) -> None:
+    for vectors in (image_vectors(model(family), pictures()), text_vectors(model(family), LABELS)):
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", list(tiny.DUALS))
+def test_tokens_are_counted_without_padding(model: Any, family: str) -> None:
+    dual = model(family)
+    made = dual.embed_texts([dual.prepare_text(text) for text in LABELS])
+    assert [one.tokens for one in made] == [len(dual.tokenizer(text)["input_ids"]) for text in LABELS]
+    assert len({one.tokens for one in made}) > 1
 
 
 @pytest.mark.parametrize("family", list(tiny.DUALS))
 def test_a_label_is_never_cut_off(model: Any, family: str) -> None:
     with pytest.raises(ContextOverflow, match="24"):
-        model(family).embed_texts(("cat " * 60,))
+        model(family).prepare_text("cat " * 60)
 
 
 def test_nan_is_an_error(model: Any) -> None:
+    dual = model("clip")
     with pytest.raises(NumericalError):
-        model("clip").logits(torch.full((1, 32), float("nan")), torch.ones(1, 32))
+        dual.logits(torch.full((1, 32), float("nan")), torch.ones(1, 32))
+    with pytest.raises(NumericalError):
+        dual.embed_images([{"pixel_values": torch.full((1, 3, 32, 32), float("nan"))}])

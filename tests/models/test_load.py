@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from vlmcli.errors import ModelError, OutOfMemory, UsageError
+from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.load import load
@@ -35,7 +36,8 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize("family", list(tiny.FAMILIES))
 def test_the_kind_comes_from_the_configuration(model: Any, family: str) -> None:
     loaded = model(family)
-    assert isinstance(loaded, Dual if family in tiny.DUALS else Vlm)
+    kind = Classifier if family in tiny.CLASSIFIERS else Dual if family in tiny.DUALS else Vlm
+    assert isinstance(loaded, kind)
     assert loaded.info.id == family and loaded.info.device == "cpu" and loaded.info.dtype == "float32"
     assert not loaded.model.training
     assert all(p.dtype == torch.float32 for p in loaded.model.parameters())
@@ -84,7 +86,7 @@ def test_weights_of_another_shape_are_an_error(folder_of: Any) -> None:
             lambda folder: edit_json(folder / "config.json", lambda c: c.update(model_type="no-such-thing")),
             "no-such-thing",
         ),
-        (lambda folder: edit_json(folder / "config.json", lambda c: c.update(model_type="vit")), "'vit'"),
+        (lambda folder: edit_json(folder / "config.json", lambda c: c.update(model_type="wav2vec2")), "'wav2vec2'"),
         (lambda folder: (folder / "model.safetensors").unlink(), "safetensors"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 4), "."),
         (lambda folder: (folder / "processor_config.json").unlink(), "processor"),

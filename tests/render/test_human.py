@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.render import values
 from vlmcli.errors import ImageError
 from vlmcli.render.record import Interrupted
 from vlmcli.render.sink import Sink, make_sink
-from vlmcli.types import AskEvent, TokenEvent
+from vlmcli.types import AskEvent, EmbedEvent, TokenEvent
 
 
 class Flushed(io.StringIO):
@@ -150,12 +151,47 @@ def test_an_error_is_one_safe_line() -> None:
     assert stdout.getvalue() == ""
 
 
-@pytest.mark.parametrize("verb", ["topk", "zeroshot"])
+@pytest.mark.parametrize("verb", ["topk", "zeroshot", "classify"])
 def test_tables_go_to_stdout_and_notes_to_stderr(verb: str) -> None:
     human, stdout, stderr = sink(verbose=True)
-    result = values.topk(values.position(1, "a")) if verb == "topk" else values.zeroshot(images=2)
-    getattr(human, verb)(result)
+    results: dict[str, Any] = {
+        "topk": values.topk(values.position(1, "a")),
+        "zeroshot": values.zeroshot(images=2),
+        "classify": values.classification(),
+    }
+    getattr(human, verb)(results[verb])
     assert "softmax" in stdout.getvalue() or "probability" in stdout.getvalue()
     assert "\x1b" not in stdout.getvalue()
     assert "tiny (float32 on cpu)" in stderr.getvalue()
     assert "ms" in stderr.getvalue()
+
+
+def test_embed_shows_vectors_and_names_what_was_skipped_even_when_quiet() -> None:
+    quiet, stdout, stderr = sink("quiet")
+    totals = quiet.embed(values.embed_events(values.embedding((1.0, 0.0)), values.SKIPPED))
+    assert totals.skipped == 1
+    assert "red.png" in stdout.getvalue() and "cosine" not in stdout.getvalue()
+    assert stderr.getvalue() == "skipped: bad.png is empty (draw another)\n"
+
+
+def test_embed_into_a_file_prints_one_line() -> None:
+    human, stdout, stderr = sink(verbose=True)
+    human.embed(values.embed_events(values.embedding((1.0, 0.0)), values.embedding((0.0, 1.0), "a cat")), "kept.jsonl")
+    assert stdout.getvalue().count("\n") == 1 and "kept.jsonl" in stdout.getvalue()
+    for part in ("red.png: first frame of 12", "tiny (float32 on cpu)", "640x480 -> 96x96, 64 tokens", "total 2 ms"):
+        assert part in stderr.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["human", "json", "jsonl"])
+def test_a_closed_pipe_stops_embedding(mode: str) -> None:
+    closed = []
+
+    def watched() -> Iterator[EmbedEvent]:
+        try:
+            yield from values.embed_events(*[values.embedding((1.0, 0.0))] * 9)
+        finally:
+            closed.append(True)
+
+    with pytest.raises(BrokenPipeError):
+        make_sink(mode, stdout=values.ClosedPipe(12), stderr=io.StringIO()).embed(watched())  # type: ignore[arg-type]
+    assert closed == [True]

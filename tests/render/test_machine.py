@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import struct
 from typing import Any
 
 import pytest
@@ -158,6 +159,66 @@ def test_zeroshot_has_the_documented_fields() -> None:
         "softmax": 0.1,
     }
     assert [line["type"] for line in lines("zeroshot", values.zeroshot())] == ["start", "done"]
+
+
+def test_classify_has_the_documented_fields() -> None:
+    result = one("classify", values.classification(scoring="sigmoid"))
+    assert set(result) == COMMON | {"classes", "scores"}
+    assert result["classes"] == 5
+    assert result["scores"][0] == {
+        "image": "image0.png",
+        "id": 3,
+        "label": "tench",
+        "logit": 4.0,
+        "sigmoid": 0.8,
+        "softmax": None,
+    }
+    assert [line["type"] for line in lines("classify", values.classification())] == ["start", "done"]
+
+
+MADE = (values.embedding((0.1, 0.7)), values.SKIPPED, values.embedding((1.0, 0.0), "a cat"))
+TOTALS = COMMON | {"file", "dimensions", "counts"}
+
+
+def test_embed_has_the_documented_fields() -> None:
+    result = one("embed", values.embed_events(*MADE))
+    assert set(result) == TOTALS | {"embeddings", "skipped"}
+    assert result["embeddings"][0] == {
+        "kind": "image",
+        "source": "red.png",
+        "sha256": "ab" * 32,
+        "size": [640, 480],
+        "tokens": 64,
+        "vector": [0.1, 0.7],
+    }
+    assert (result["embeddings"][1]["source"], result["embeddings"][1]["size"]) == ("a cat", None)
+    error = {"type": "ImageError", "message": "bad.png is empty", "hint": "draw another"}
+    assert result["skipped"] == [{"source": "bad.png", "error": error}]
+    assert result["counts"] == {"images": 1, "texts": 1, "skipped": 1}
+    assert (result["file"], result["dimensions"], len(result["images"])) == (None, 2, 1)
+
+
+def test_embed_lines_come_as_the_vectors_do() -> None:
+    written = lines("embed", values.embed_events(*MADE))
+    assert [line["type"] for line in written] == ["start", "embedding", "skipped", "embedding", "done"]
+    assert written[1]["vector"] == [0.1, 0.7]
+    assert set(written[-1]) == TOTALS | {"type"}
+
+
+@pytest.mark.parametrize("mode", ["json", "jsonl"])
+def test_what_a_file_keeps_is_not_written_twice(mode: Any) -> None:
+    stdout = io.StringIO()
+    make_sink(mode, stdout=stdout, stderr=io.StringIO()).embed(values.embed_events(*MADE), "kept.jsonl")
+    assert "0.7" not in stdout.getvalue()
+    last = strict(stdout.getvalue() if mode == "json" else stdout.getvalue().splitlines()[-1])
+    assert (last["file"], last["counts"]["images"]) == ("kept.jsonl", 1)
+
+
+@pytest.mark.parametrize("number", [0.1, 1 / 3, 1.17549435e-38, 0.99999994, -0.010000001])
+def test_nine_digits_bring_a_float32_back(number: float) -> None:
+    (exact,) = struct.unpack("f", struct.pack("f", number))
+    (written,) = lines("embed", values.embed_events(values.embedding((exact,))))[1]["vector"]
+    assert struct.unpack("f", struct.pack("f", written)) == (exact,)
 
 
 @pytest.mark.parametrize("mode", ["json", "jsonl"])

@@ -13,7 +13,10 @@ from vlmcli.render.table import Column, Table, cell_width, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
     bar,
+    classify_tables,
     count,
+    embedding_tables,
+    kept_line,
     model_lines,
     models_table,
     pulled_line,
@@ -107,6 +110,52 @@ def test_zeroshot_names_images_where_there_are_several() -> None:
     tables = zeroshot_tables(values.zeroshot(images=2))
     assert [lines(table)[0] for table in tables] == ["image0.png", "image1.png"]
     assert all(len(table.rows) == 2 for table in tables)
+
+
+def test_classes_keep_their_order_and_name_their_measure() -> None:
+    (table,) = classify_tables(values.classification())
+    headings, best, other = lines(table)
+    assert "softmax (against the others)" in headings
+    assert best.split() == ["1", "tench", "0.8000", "4.000", "3"]
+    assert other.split()[:2] == ["2", "LABEL_0"]
+    (several,) = classify_tables(values.classification(scoring="sigmoid"))
+    assert "sigmoid (each on its own)" in lines(several)[0]
+    assert lines(several)[1].split()[2] == "0.8000"
+    (neither,) = classify_tables(values.classification(scoring=None))
+    assert lines(neither)[1].split() == ["1", "tench", "-", "4.000", "3"]
+
+
+def test_classes_name_images_where_there_are_several() -> None:
+    assert [lines(table)[0] for table in classify_tables(values.classification(images=2))] == [
+        "image0.png",
+        "image1.png",
+    ]
+
+
+def test_embeddings_are_listed_and_images_stand_against_texts() -> None:
+    made = [values.embedding((0.6, 0.8)), values.embedding((1.0, 0.0), "a cat"), values.embedding((0.0, -1.0), "a dog")]
+    listed, cosines = embedding_tables(made)
+    assert lines(listed)[1].split() == ["1", "image", "2", "1.0000", "red.png"]
+    assert lines(listed)[3].split() == ["3", "text", "2", "1.0000", "a", "dog"]
+    assert [line.split() for line in lines(cosines)] == [["cosine", "2", "3"], ["1", "red.png", "0.6000", "-0.8000"]]
+
+
+def test_embeddings_of_one_kind_stand_against_each_other() -> None:
+    texts = [values.embedding((1.0, 0.0), "a cat"), values.embedding((0.6, 0.8), "a \x1b[2Jdog")]
+    _, cosines = embedding_tables(texts)
+    assert lines(cosines)[1:] == ["1 a cat  1.0000  0.6000", "2 a dog  0.6000  1.0000"]
+    assert len(embedding_tables(texts[:1])) == 1
+
+
+def test_a_norm_is_the_vectors_own() -> None:
+    (listed,) = embedding_tables([values.embedding((3.0, 4.0))])
+    assert "5.0000" in lines(listed)[1]
+
+
+def test_a_kept_file_says_what_it_holds() -> None:
+    *_, totals = values.embed_events(values.embedding((1.0, 0.0)), values.SKIPPED)
+    assert kept_line(totals, "kept.jsonl").startswith("kept.jsonl: unit vectors, 1 of images, 0 of texts")  # type: ignore[arg-type]
+    assert kept_line(totals, "kept.jsonl").endswith("1 skipped")  # type: ignore[arg-type]
 
 
 def test_models_table_marks_the_default() -> None:

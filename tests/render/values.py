@@ -11,14 +11,21 @@ from vlmcli.types import (
     Anatomy,
     Answer,
     AskEvent,
+    Classification,
+    ClassScore,
+    Embedding,
+    EmbedEvent,
+    EmbedTotals,
     ImageInfo,
     Method,
     ModelInfo,
     Part,
     Position,
     Score,
+    Skipped,
     Stack,
     Start,
+    TextInfo,
     TokenEvent,
     TopK,
     TopToken,
@@ -108,6 +115,38 @@ def anatomy(method: Method = "A", *roles: str) -> Anatomy:
     )
     model = ModelInfo("tiny", None, "float16", "meta")
     return Anatomy(model, "tiny_model", method, parts, None, (16, 14), (128, 128), 1000, 512, (IMAGE,))
+
+
+def classification(*, images: int = 1, scoring: str | None = "softmax") -> Classification:
+    scores = tuple(
+        ClassScore(
+            f"image{i}.png",
+            number,
+            label,
+            logit,
+            sigmoid=share if scoring == "sigmoid" else None,
+            softmax=share if scoring == "softmax" else None,
+        )
+        for i in range(images)
+        for number, label, logit, share in ((3, "tench", 4.0, 0.8), (0, "LABEL_0", 2.0, 0.1))
+    )
+    infos = tuple(ImageInfo(f"image{i}.png", "00", (8, 8)) for i in range(images))
+    return Classification(scores, 5, MODEL, infos, {"total": 1.0})
+
+
+def embedding(vector: tuple[float, ...], text: str | None = None) -> Embedding:
+    return Embedding(IMAGE if text is None else TextInfo(text, "cd" * 32, 3), vector)
+
+
+SKIPPED = Skipped("bad.png", "ImageError", "bad.png is empty", "draw another")
+
+
+def embed_events(*made: Embedding | Skipped) -> Iterator[EmbedEvent]:
+    counts = [sum(isinstance(one, Embedding) and one.kind == kind for one in made) for kind in ("image", "text")]
+    skipped = sum(isinstance(one, Skipped) for one in made)
+    yield Start(MODEL, (), Usage())
+    yield from made
+    yield EmbedTotals(counts[0], counts[1], skipped, 2, MODEL, Usage(67, 64), {"total": 2.0})
 
 
 class Tty(io.StringIO):

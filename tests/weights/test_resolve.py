@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests import tiny_gguf
 from tests.weights.fakes import COMMIT, FakeHub, NoHub, checkpoint
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound
-from vlmcli.weights.resolve import resolve
+from vlmcli.weights.resolve import Checkpoint, pinned_revision, resolve
 
 CATALOG = Catalog(
     {
@@ -140,3 +142,26 @@ def test_a_folder_with_nothing_but_a_gguf_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(tmp_path, CATALOG, hub=NoHub())
     assert str(tmp_path / "m.gguf") in (caught.value.hint or "")
+
+
+# What pins a checkpoint down
+
+
+def test_a_commit_pins_itself(tmp_path: Path) -> None:
+    assert pinned_revision(Checkpoint(tmp_path, "org/model", COMMIT, None)) == COMMIT
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_without_a_commit_every_file_that_is_loaded_counts(revision: str | None, tmp_path: Path) -> None:
+    def pinned(folder: Path) -> str:
+        return pinned_revision(Checkpoint(folder, "x", revision, None))
+
+    folder = checkpoint(tmp_path / "first")
+    before = pinned(folder)
+    assert before.startswith("sha256:") and before == pinned(checkpoint(tmp_path / "second"))
+    (folder / "README.md").write_text("no part of the model")
+    assert pinned(folder) == before
+    (folder / "preprocessor_config.json").write_text("{}")
+    with_processor = pinned(folder)
+    save_file({"a": torch.zeros(2, 3)}, folder / "model.safetensors")
+    assert len({before, with_processor, pinned(folder)}) == 3

@@ -10,7 +10,9 @@ from typer.main import get_command
 
 from vlmcli.cli import models, options
 from vlmcli.cli.ask import ask
+from vlmcli.cli.classify import classify
 from vlmcli.cli.compose import compose
+from vlmcli.cli.embed import embed
 from vlmcli.cli.inspect import inspect
 from vlmcli.cli.pull import pull
 from vlmcli.cli.topk import topk
@@ -59,7 +61,7 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, zeroshot, inspect, compose):
+for _command in (ask, topk, zeroshot, embed, classify, inspect, compose):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
 app.command(cls=WordsCommand)(pull)

@@ -45,6 +45,14 @@ class LabelRequest:
     labels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Images in order, and texts in order."""
+
+    images: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
 def split_ask(words: Sequence[str], images: Sequence[str] = (), prompt: str | None = None) -> Request:
     """``IMAGE... [PROMPT]``: the last word is the prompt unless it is an image or ``prompt`` is given.
 
@@ -91,6 +99,43 @@ def only_images(words: Sequence[str]) -> tuple[str, ...]:
     return _checked_images(words)
 
 
+def split_labels(words: Sequence[str], labels: Sequence[str] = ()) -> tuple[str, ...]:
+    """``LABEL...`` beside a file of kept embeddings: every word is a label, each once, and ``labels`` are added.
+
+    Raises UsageError for an image or where there is no label, InputError for a word that should be a file and is none.
+    """
+    for word in words:
+        if is_image(word) and (word == STDIN or looks_like_file(word)):
+            raise UsageError(f"the image {word!r} is given beside --embeddings", "the file takes the place of images")
+        _check_label(word)
+    return _some(_unique([*words, *labels]), "label", "vlm zeroshot --embeddings kept.safetensors 'a cat' 'a dog'")
+
+
+def split_embed(words: Sequence[str], images: Sequence[str] = (), texts: Sequence[str] = ()) -> EmbedRequest:
+    """``IMAGE|TEXT...``: what exists, is a URL or is ``-`` is an image, any other word a text, in whatever order.
+
+    ``images`` and ``texts`` come before the words of their kind, and are taken for what they are said to be. Raises
+    InputError for a word that should be a file and is none, UsageError for a second ``-``, an empty text or nothing.
+    """
+    for word in words:
+        if not is_image(word) and looks_like_file(word):
+            raise _no_such_file(word, "if it is meant as a text, write --text before it")
+    pictures = [*images, *(word for word in words if is_image(word))]
+    sentences = [*texts, *(word for word in words if not is_image(word))]
+    if pictures.count(STDIN) > 1:
+        raise UsageError("- is given twice", "standard input holds one image")
+    if any(not text.strip() for text in sentences):
+        raise UsageError("a text is empty")
+    if not pictures and not sentences:
+        raise UsageError("no image and no text", "for example: vlm embed photo.jpg 'a cat' -o kept.safetensors")
+    return EmbedRequest(tuple(pictures), tuple(sentences))
+
+
+def split_images(words: Sequence[str], images: Sequence[str] = ()) -> tuple[str, ...]:
+    """``IMAGE...``: every word is an image. Raises InputError for one that is none, UsageError for none at all."""
+    return _some(_checked_images([*images, *words], None), "image", "vlm classify photo.jpg -m MODEL")
+
+
 def is_image(word: str) -> bool:
     """Whether ``word`` names an image: standard input, a URL, or something that exists."""
     return word == STDIN or is_url(word) or os.path.exists(word)
@@ -134,10 +179,10 @@ def _has_file_suffix(word: str) -> bool:
     return start >= 0 and _FILE_SUFFIX.fullmatch(word, start) is not None
 
 
-def _checked_images(images: Sequence[str]) -> tuple[str, ...]:
+def _checked_images(images: Sequence[str], hint: str | None = "images come first, the prompt last") -> tuple[str, ...]:
     for image in images:
         if not is_image(image):
-            raise _no_such_file(image, "images come first, the prompt last")
+            raise _no_such_file(image, hint)
     if list(images).count(STDIN) > 1:
         raise UsageError("- is given twice", "standard input holds one image")
     return tuple(images)
@@ -162,9 +207,9 @@ def _unique(labels: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(labels))
 
 
-def _some(words: Sequence[str], what: str) -> tuple[str, ...]:
+def _some(words: Sequence[str], what: str, example: str = "vlm zeroshot photo.jpg 'a cat' 'a dog'") -> tuple[str, ...]:
     if not words:
-        raise UsageError(f"no {what}", "for example: vlm zeroshot photo.jpg 'a cat' 'a dog'")
+        raise UsageError(f"no {what}", f"for example: {example}")
     return tuple(words)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from vlmcli.render.sink import Mode, Sink
 
 
-_DUAL_VERBS = ("zeroshot",)
+_KINDS = {"ask": "vlm", "topk": "vlm", "zeroshot": "dual", "embed": "dual", "classify": "classifier"}
+"""The commands that need a model, and the kind whose default model they take."""
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -132,11 +133,11 @@ class ModelOptions:
         Raises UsageError for a model of the other kind, and what ``vlmcli.api.load`` raises.
         """
         settled = self.settled()
-        kind = "dual" if verb in _DUAL_VERBS else "vlm"
+        kind = _KINDS[verb]
         if settled["model"] is None:
             sink.note(default_notice(kind))
         model = runtime.load(kind=kind, progress=not output.quiet and runtime.stderr.isatty(), **settled)
         if not hasattr(model, verb):
-            other = "vlm ask and vlm topk" if verb in _DUAL_VERBS else "vlm zeroshot"
-            raise UsageError(f"{model.info.id} cannot do {verb}, it is another kind of model", f"made for {other}")
+            able = " and ".join(f"vlm {other}" for other in _KINDS if hasattr(model, other))
+            raise UsageError(f"{model.info.id} cannot do {verb}, it is another kind of model", f"made for {able}")
         return model

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vlmcli.cli import options
-from vlmcli.cli.arguments import split_zeroshot
+from vlmcli.cli.arguments import split_labels, split_zeroshot
 from vlmcli.cli.checks import template as checked_template
+from vlmcli.cli.lines import read_lines
 from vlmcli.cli.options import ModelOptions, OutputOptions
 from vlmcli.cli.runtime import Runtime
-from vlmcli.errors import InputError
+from vlmcli.errors import UsageError
 
 
 def zeroshot(
@@ -26,6 +28,9 @@ def zeroshot(
         list[str] | None, typer.Option("-l", "--label", metavar="TEXT", help="A label. Can be repeated.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="A text file with one label a line.")] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Vectors of images that vlm embed kept, in the place of images.")
+    ] = None,
     template: Annotated[
         str, typer.Option(metavar="TEXT", help="The text around each label, such as 'a photo of {}'.")
     ] = "{}",
@@ -50,23 +55,24 @@ def zeroshot(
     output = OutputOptions(json, jsonl, quiet, verbose)
     sink = output.sink(runtime)
     form = checked_template(template)
-    more = [*(label or ()), *(read_labels(labels) if labels else ())]
-    request = split_zeroshot(words or (), image or (), more)
+    more = [*(label or ()), *(read_lines(labels, "label") if labels else ())]
+    pictures, texts = _request(words or (), image or (), more, embeddings)
     dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
         runtime, output, sink, "zeroshot"
     )
-    sink.zeroshot(dual.zeroshot(request.images, request.labels, template=form))
+    sink.zeroshot(dual.zeroshot(pictures, texts, template=form))
 
 
-def read_labels(file: Path) -> list[str]:
-    """One label a line, empty lines left out. Raises InputError where the file is missing, empty or no text."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the labels: {(error.strerror or str(error)).lower()}: {file}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the labels are not UTF-8 text: {file}") from error
-    labels = [line.strip() for line in lines if line.strip()]
-    if not labels:
-        raise InputError(f"no labels in {file}", "it should hold one label a line")
-    return labels
+def _request(
+    words: Sequence[str], images: Sequence[str], labels: Sequence[str], embeddings: Path | None
+) -> tuple[Any, tuple[str, ...]]:
+    """The images, or the file that keeps their vectors, and the labels."""
+    if embeddings is None:
+        request = split_zeroshot(words, images, labels)
+        return request.images, request.labels
+    if images:
+        raise UsageError("--embeddings and --image exclude each other", "the file takes the place of images")
+    from vlmcli.inputs.embeddings.kept import Kept
+
+    texts = split_labels(words, labels)
+    return Kept.open(embeddings), texts

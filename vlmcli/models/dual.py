@@ -1,11 +1,14 @@
 """Dual encoders: an image and a text meet in a dot product (CLIP, 2021; SigLIP, 2023; SigLIP 2, 2025).
 
+Each item is prepared on its own, then encoded together with others: a batch holds what the encoder takes of its images,
+and no longer the images.
+
 Shapes: N images, M texts, L text positions, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +20,19 @@ from vlmcli.errors import ContextOverflow, ModelError, NumericalError
 from vlmcli.models.device import memory_guard
 from vlmcli.types import ModelInfo
 
-# Texts that go through the text encoder together.
-_TEXT_BATCH = 32
+PreparedImage = Mapping[str, Tensor]
+"""What the image encoder takes: ``pixel_values`` [1, ...], and beside it what the family needs."""
+PreparedText = Mapping[str, list[int]]
+"""What the text encoder takes, before it is padded: ``input_ids`` [L], and what the tokenizer says beside them."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """One image: its unit vector [1, D], and what the processor made of it."""
+    """One image or text: its unit vector [D], the tokens that its encoder read, and an image's size as it saw it."""
 
     vector: Tensor
-    resized: tuple[int, int] | None
     tokens: int
+    resized: tuple[int, int] | None = None
 
 
 class Dual:
@@ -44,62 +49,67 @@ class Dual:
         # A learned bias is what a sigmoid loss needs and a softmax loss cannot use: it tells the two trainings apart.
         self.is_sigmoid = hasattr(model, "logit_bias")
 
-    def embed_image(self, image: Image.Image) -> Embedded:
-        """An upright RGB image -> its unit vector [1, D]."""
-        inputs = self._place(self.processor.image_processor(images=[image], return_tensors="pt"))
-        with memory_guard("encoding an image"), torch.inference_mode():
-            output = self.model.get_image_features(**inputs)
-            vector = _unit(output.pooler_output)  # [1, D]
-        pixels, mask = inputs["pixel_values"], inputs.get("pixel_attention_mask")
+    def prepare_image(self, image: Image.Image) -> PreparedImage:
+        """An upright RGB image -> what ``embed_images`` takes."""
+        return dict(self.processor.image_processor(images=[image], return_tensors="pt"))
+
+    def prepare_text(self, text: str) -> PreparedText:
+        """A text -> what ``embed_texts`` takes. Raises ContextOverflow for a text that would be cut off."""
+        encoded = self.tokenizer(text)
+        length = len(encoded["input_ids"])
+        if length > self._text_limit:
+            raise ContextOverflow(
+                f"the text {text[:40]!r} takes {length} tokens, and the model reads {self._text_limit}",
+                hint="shorten it",
+            )
+        return dict(encoded)
+
+    def embed_images(self, images: Sequence[PreparedImage]) -> list[Embedded]:
+        """Prepared images -> unit vectors, in one forward. Raises NumericalError, OutOfMemory."""
+        batch = {name: torch.cat([image[name] for image in images]) for name in images[0]}  # [N, ...]
+        with memory_guard("encoding images"), torch.inference_mode():
+            output = self.model.get_image_features(**self._place(batch))
+            vectors = _unit(output.pooler_output)  # [N, D]
+        pixels, mask = batch["pixel_values"], batch.get("pixel_attention_mask")
         resized = (pixels.shape[-1], pixels.shape[-2]) if pixels.dim() == 4 else None
-        tokens = int(mask.sum()) if mask is not None else output.last_hidden_state.shape[1]
-        return Embedded(vector, resized, tokens)
+        positions = output.last_hidden_state.shape[1]
+        tokens = [positions] * len(images) if mask is None else mask.sum(dim=-1).tolist()  # [N]
+        return [Embedded(vector, int(count), resized) for vector, count in zip(vectors, tokens, strict=True)]
 
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit vectors [M, D]. Raises ContextOverflow for a text that would be cut off."""
-        self._check_lengths(texts)
-        batches = [texts[start : start + _TEXT_BATCH] for start in range(0, len(texts), _TEXT_BATCH)]
-        return torch.cat([self._embed_batch(batch) for batch in batches])
-
-    def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens of all texts together, padding left out."""
-        return sum(len(self.tokenizer(text)["input_ids"]) for text in texts)
+    def embed_texts(self, texts: Sequence[PreparedText]) -> list[Embedded]:
+        """Prepared texts -> unit vectors, in one forward. Raises NumericalError, OutOfMemory."""
+        # SigLIP was trained on texts padded to the full length: without that its scores are wrong, silently.
+        padding = {"padding": "max_length", "max_length": self._text_limit} if self.is_sigmoid else {"padding": True}
+        batch = self.tokenizer.pad(list(texts), return_tensors="pt", **padding)  # [M, L]
+        with memory_guard("encoding texts"), torch.inference_mode():
+            vectors = _unit(self.model.get_text_features(**self._place(batch)).pooler_output)  # [M, D]
+        return [Embedded(vector, len(text["input_ids"])) for vector, text in zip(vectors, texts, strict=True)]
 
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         """Unit vectors [N, D] and [M, D] -> raw logits [N, M] in float32. Raises NumericalError."""
         with torch.inference_mode():
-            logits = images @ texts.t() * self.model.logit_scale.exp()  # [N, M]
+            logits = images.to(texts) @ texts.t() * self.model.logit_scale.exp()  # [N, M]
             if self.is_sigmoid:
                 logits = logits + self.model.logit_bias
-        if not torch.isfinite(logits).all():
-            raise NumericalError("the model produced NaN or infinite logits", hint="try --dtype float32")
+        _check_finite(logits)
         scores: Tensor = logits.float()
         return scores
-
-    def _embed_batch(self, texts: Sequence[str]) -> Tensor:
-        # SigLIP was trained on texts padded to the full length: without that its scores are wrong, silently.
-        padding = {"padding": "max_length", "max_length": self._text_limit} if self.is_sigmoid else {"padding": True}
-        inputs = self._place(self.tokenizer(list(texts), return_tensors="pt", **padding))  # [M, L]
-        with memory_guard("encoding the labels"), torch.inference_mode():
-            return _unit(self.model.get_text_features(**inputs).pooler_output)  # [M, D]
 
     @property
     def _text_limit(self) -> int:
         return int(self.model.config.text_config.max_position_embeddings)
 
-    def _check_lengths(self, texts: Sequence[str]) -> None:
-        for text in texts:
-            length = len(self.tokenizer(text)["input_ids"])
-            if length > self._text_limit:
-                raise ContextOverflow(
-                    f"the label {text[:40]!r} takes {length} tokens, and the model reads {self._text_limit}",
-                    hint="shorten the label",
-                )
-
-    def _place(self, inputs: Any) -> dict[str, Any]:
+    def _place(self, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
         device, dtype = self.model.device, self.model.dtype
         return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in inputs.items()}
 
 
 def _unit(vectors: Tensor) -> Tensor:
+    """Vectors [N, D] at length 1, in their own dtype."""
+    _check_finite(vectors)
     return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def _check_finite(numbers: Tensor) -> None:
+    if not torch.isfinite(numbers).all():
+        raise NumericalError("the model produced NaN or infinite numbers", hint="try --dtype float32")

@@ -97,7 +97,7 @@ class GatedCrossAttention(nn.Module):
         return hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden) * sees[:, None]  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, h, T, e]
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)  # [B, h, T, e]
 
 
 class CrossAttention(nn.Module):

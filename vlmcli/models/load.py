@@ -13,6 +13,7 @@ from transformers.models.auto import modeling_auto as auto
 
 from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.models.assemble import assemble, notes
+from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.gguf import load_gguf
@@ -24,7 +25,7 @@ from vlmcli.weights.folder import stored_weights
 from vlmcli.weights.resolve import Checkpoint
 from vlmcli.weights.safetensors import Weight
 
-Kind = Literal["vlm", "llm", "dual"]
+Kind = Literal["vlm", "llm", "dual", "classifier"]
 
 # In the order in which a model type that stands in several is looked up.
 _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
@@ -35,11 +36,12 @@ _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
         auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
         transformers.AutoModelForZeroShotImageClassification,
     ),
+    ("classifier", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, transformers.AutoModelForImageClassification),
 )
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
-def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Vlm | Dual:
+def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Vlm | Dual | Classifier:
     """Load a checkpoint onto a device.
 
     Args:
@@ -63,6 +65,8 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     info = _info(checkpoint, numbers, where)
     if kind == "dual":
         return Dual(model, processor, info)
+    if kind == "classifier":
+        return Classifier(model, processor, info)
     return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
 
 
@@ -155,8 +159,8 @@ def _kind(config: Any) -> tuple[Kind, Any]:
     ]
     if not candidates:
         raise ModelError(
-            f"models of type {config.model_type!r} neither answer about images nor compare them with labels",
-            hint="vlm reads image-text-to-text, text-only and CLIP- or SigLIP-shaped checkpoints",
+            f"models of type {config.model_type!r} neither answer about images nor put labels to them",
+            hint="vlm reads image-text-to-text, text-only, CLIP- or SigLIP-shaped and image-classifying checkpoints",
         )
     named = set(config.architectures or ())
     for kind, classes, loader in candidates:
@@ -167,9 +171,11 @@ def _kind(config: Any) -> tuple[Kind, Any]:
 
 
 def _processor(checkpoint: Checkpoint, kind: Kind) -> Any:
-    """The checkpoint's processor; for a text-only model its tokenizer."""
+    """The checkpoint's processor; for a text-only model its tokenizer, for a classifier its image processor."""
     if kind == "llm":
         return transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **_LOCAL)
+    if kind == "classifier":
+        return transformers.AutoImageProcessor.from_pretrained(checkpoint.folder, **_LOCAL)
     processor = transformers.AutoProcessor.from_pretrained(checkpoint.folder, **_LOCAL)
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(

@@ -89,7 +89,7 @@ class AveragePool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """[N, P, D] -> [N, P / (r r), E]."""
         side = isqrt(features.shape[1])
-        grid = features.transpose(1, 2).unflatten(2, (side, side))  # [N, D, h, w]
+        grid = features.transpose(1, 2).reshape(len(features), -1, side, side)  # [N, D, h, w]
         pooled = nn.functional.avg_pool2d(grid, self.factor)  # [N, D, h / r, w / r]
         return self.mlp(pooled.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
 
@@ -170,9 +170,9 @@ def kind_of(weights: Mapping[str, Tensor], width: int) -> tuple[str, dict[str, A
 
 def pixel_shuffle(features: Tensor, factor: int) -> Tensor:
     """r x r neighbouring patches side by side: [N, P, D] -> [N, P / (r r), r r D], in InternVL's order of channels."""
-    side = isqrt(features.shape[1])
-    small = side // factor
-    grid = features.unflatten(1, (small, factor, small, factor))  # [N, h, r, w, r, D]
+    count, patches, width = features.shape
+    small = isqrt(patches) // factor
+    grid = features.reshape(count, small, factor, small, factor, width)  # [N, h, r, w, r, D]
     return grid.permute(0, 1, 3, 2, 4, 5).flatten(3).flatten(1, 2)  # [N, h w, r r D]
 
 

@@ -10,12 +10,15 @@ from vlmcli.errors import VlmError
 from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_table
 from vlmcli.render.escape import TerminalFilter
 from vlmcli.render.notes import Notes
-from vlmcli.render.record import Interrupted, consume
+from vlmcli.render.record import Interrupted, consume, consume_embeddings
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
+    classify_tables,
     composed_table,
+    embedding_tables,
     files_table,
+    kept_line,
     model_lines,
     models_table,
     pulled_line,
@@ -23,7 +26,22 @@ from vlmcli.render.views import (
     topk_tables,
     zeroshot_tables,
 )
-from vlmcli.types import Anatomy, AskEvent, Composed, ModelEntry, Pulled, Removed, Start, TokenEvent, TopK, Zeroshot
+from vlmcli.types import (
+    Anatomy,
+    AskEvent,
+    Classification,
+    Composed,
+    Embedding,
+    EmbedEvent,
+    EmbedTotals,
+    ModelEntry,
+    Pulled,
+    Removed,
+    Start,
+    TokenEvent,
+    TopK,
+    Zeroshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,29 @@ class HumanSink:
         self._lines(
             [terminal.bold(heading(result)), "", *diagram_lines(result, terminal), "", *parts, "", *fact_lines(result)]
         )
+
+    def classify(self, result: Classification) -> None:
+        """Print one table of classes an image."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images)
+        self._tables(classify_tables(result))
+        self.notes.timings(result.timings_ms)
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Print what the vectors are of and how alike they are; one line where a file keeps them."""
+        shown: list[Embedding] = []
+
+        def take(event: EmbedEvent) -> None:
+            self.notes.embed(event)
+            if isinstance(event, Embedding) and file is None:
+                shown.append(event)
+
+        totals = consume_embeddings(events, take)
+        if file is None:
+            self._tables(embedding_tables(shown))
+        else:
+            self._lines([kept_line(totals, file)])
+        return totals
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Print the catalogue."""

@@ -15,28 +15,38 @@ from vlmcli.render.objects import (
     Object,
     anatomy_object,
     answer_object,
+    classification_object,
     composed_object,
+    embed_totals_object,
+    embedding_object,
     entry_object,
     error_object,
     position_object,
     pulled_object,
     removed_object,
+    skipped_object,
     start_object,
     started_object,
     streamed_token_object,
     topk_object,
     zeroshot_object,
 )
-from vlmcli.render.record import Interrupted, consume
+from vlmcli.render.record import Interrupted, consume, consume_embeddings
 from vlmcli.render.terminal import Terminal
 from vlmcli.types import (
     Anatomy,
     Answer,
     AskEvent,
+    Classification,
     Composed,
+    Embedding,
+    EmbedEvent,
+    EmbedTotals,
+    ImageInfo,
     ModelEntry,
     Pulled,
     Removed,
+    Skipped,
     Start,
     TokenEvent,
     TopK,
@@ -76,6 +86,30 @@ class JsonSink:
         """Write a model's parts."""
         _note_anatomy(self.notes, result)
         self._write(anatomy_object(result))
+
+    def classify(self, result: Classification) -> None:
+        """Write the likeliest classes."""
+        _note_result(self.notes, result)
+        self._write(classification_object(result))
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Write all vectors at the end; those that a file keeps are left to it, and their images too."""
+        embeddings: list[Embedding] = []
+        skipped: list[Skipped] = []
+
+        def take(event: EmbedEvent) -> None:
+            self.notes.embed(event)
+            if isinstance(event, Skipped):
+                skipped.append(event)
+            elif isinstance(event, Embedding) and file is None:
+                embeddings.append(event)
+
+        totals = consume_embeddings(events, take)
+        images = tuple(embedding.of for embedding in embeddings if isinstance(embedding.of, ImageInfo))
+        vectors = [embedding_object(embedding) for embedding in embeddings]
+        refused = [skipped_object(one) for one in skipped]
+        self._write({**embed_totals_object(totals, images, file), "embeddings": vectors, "skipped": refused})
+        return totals
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Write the catalogue."""
@@ -150,6 +184,29 @@ class JsonlSink:
         _note_anatomy(self.notes, result)
         self._event("done", anatomy_object(result))
 
+    def classify(self, result: Classification) -> None:
+        """Write ``start`` and ``done``."""
+        _note_result(self.notes, result)
+        self._event("start", start_object(result.model, result.images, result.usage))
+        self._event("done", classification_object(result))
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Write ``start``, an ``embedding`` or ``skipped`` each, ``done``; a vector that a file keeps is null."""
+
+        def show(event: EmbedEvent) -> None:
+            self.notes.embed(event)
+            if isinstance(event, Start):
+                self._event("start", started_object(event))
+            elif isinstance(event, Skipped):
+                self._event("skipped", skipped_object(event))
+            elif isinstance(event, Embedding):
+                kept = {"vector": None} if file is not None else {}
+                self._event("embedding", embedding_object(event) | kept)
+
+        totals = consume_embeddings(events, show)
+        self._event("done", embed_totals_object(totals, (), file))
+        return totals
+
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Write one ``model`` event a model."""
         for entry in entries:
@@ -191,7 +248,7 @@ def _note_start(notes: Notes, event: AskEvent) -> None:
         notes.inputs(event.model, event.images, event.usage)
 
 
-def _note_result(notes: Notes, result: TopK | Zeroshot) -> None:
+def _note_result(notes: Notes, result: TopK | Zeroshot | Classification) -> None:
     notes.images(result.images)
     notes.inputs(result.model, result.images, result.usage)
     notes.timings(result.timings_ms)

@@ -9,7 +9,7 @@ from typing import TextIO
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import one_line
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, ImageInfo, ModelInfo, TokenEvent, Usage
+from vlmcli.types import Answer, Embedding, EmbedEvent, ImageInfo, ModelInfo, Skipped, Start, TokenEvent, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,20 @@ class Notes:
 
     def error(self, error: VlmError) -> None:
         """What went wrong and what to do about it, in one line, also when quiet."""
-        hint = f" ({one_line(error.hint).removesuffix('.')})" if error.hint else ""
-        self._line(Terminal.of(self.stream).red("error:") + f" {one_line(error.message).removesuffix('.')}{hint}")
+        self._failure("error:", error.message, error.hint)
+
+    def embed(self, event: EmbedEvent) -> None:
+        """What there is to say of an event of embedding; an item that is skipped is named also when quiet."""
+        if isinstance(event, Start):
+            self.inputs(event.model, ())
+        elif isinstance(event, Skipped):
+            self._failure("skipped:", event.message, event.hint)
+        elif isinstance(event, Embedding):
+            if isinstance(event.of, ImageInfo):
+                self.images([event.of])
+                self._detail("image", f"{event.of.source}: {_image_text(event.of)}")
+        else:
+            self.timings(event.timings_ms)
 
     def images(self, images: Iterable[ImageInfo]) -> None:
         """What was special about each image, for everybody."""
@@ -58,6 +70,10 @@ class Notes:
         """Where the time went (verbose)."""
         if timings_ms:
             self._detail("time", ", ".join(f"{name} {value:.0f} ms" for name, value in timings_ms.items()))
+
+    def _failure(self, word: str, message: str, hint: str | None) -> None:
+        about = f" ({one_line(hint).removesuffix('.')})" if hint else ""
+        self._line(Terminal.of(self.stream).red(word) + f" {one_line(message).removesuffix('.')}{about}")
 
     def _detail(self, name: str, text: str) -> None:
         if self.verbose:

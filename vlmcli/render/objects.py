@@ -13,7 +13,11 @@ from vlmcli.errors import VlmError
 from vlmcli.types import (
     Anatomy,
     Answer,
+    Classification,
+    ClassScore,
     Composed,
+    Embedding,
+    EmbedTotals,
     ImageInfo,
     ModelEntry,
     ModelFile,
@@ -23,6 +27,7 @@ from vlmcli.types import (
     Pulled,
     Removed,
     Score,
+    Skipped,
     Start,
     TokenEvent,
     TopK,
@@ -159,6 +164,55 @@ def part_object(part: Part) -> Object:
         "parameters": part.parameters,
         "size_bytes": part.size_bytes,
         "dtype": part.dtype,
+    }
+
+
+def classification_object(result: Classification) -> Object:
+    """Images by a classifier's own labels: ``scores`` beside what every result has."""
+    scores = [class_object(score) for score in result.scores]
+    common = _result(result.model, result.images, result.usage, result.timings_ms)
+    return {**common, "classes": result.classes, "scores": scores}
+
+
+def class_object(score: ClassScore) -> Object:
+    """One class of one image."""
+    return {
+        "image": clean(score.image),
+        "id": score.id,
+        "label": clean(score.label),
+        "logit": finite(score.logit),
+        "sigmoid": finite(score.sigmoid),
+        "softmax": finite(score.softmax),
+    }
+
+
+def embedding_object(embedding: Embedding) -> Object:
+    """The unit vector of one image or text; nine digits are what a float32 needs to come back as it was."""
+    of = embedding.of
+    return {
+        "kind": embedding.kind,
+        "source": clean(embedding.source),
+        "sha256": of.sha256,
+        "size": list(of.original) if isinstance(of, ImageInfo) else None,
+        "tokens": of.tokens,
+        "vector": [float(f"{number:.9g}") for number in embedding.vector],
+    }
+
+
+def skipped_object(skipped: Skipped) -> Object:
+    """An item that could not be used, and why."""
+    hint = None if skipped.hint is None else clean(skipped.hint)
+    error = {"type": skipped.error, "message": clean(skipped.message), "hint": hint}
+    return {"source": clean(skipped.source), "error": error}
+
+
+def embed_totals_object(totals: EmbedTotals, images: tuple[ImageInfo, ...], file: str | None) -> Object:
+    """What embedding came to: everything but the vectors; ``file`` is where they were kept."""
+    return {
+        **_result(totals.model, images, totals.usage, totals.timings_ms),
+        "file": None if file is None else clean(file),
+        "dimensions": totals.dimensions,
+        "counts": {"images": totals.images, "texts": totals.texts, "skipped": totals.skipped},
     }
 
 

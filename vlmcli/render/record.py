@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from vlmcli.types import Answer, AskEvent, Start, TokenEvent
+from vlmcli.types import Answer, AskEvent, EmbedEvent, EmbedTotals, Start, TokenEvent
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,6 +62,20 @@ def consume(events: Iterator[AskEvent], show: Callable[[AskEvent], None]) -> Ans
     return _answer(record)
 
 
+def consume_embeddings(events: Iterator[EmbedEvent], show: Callable[[EmbedEvent], None]) -> EmbedTotals:
+    """Hand each event to ``show`` and return the last, the totals. The iterator is closed in any case."""
+    totals: EmbedTotals | None = None
+    try:
+        for event in events:
+            show(event)
+            totals = event if isinstance(event, EmbedTotals) else None
+    finally:
+        _close(events)
+    if totals is None:
+        raise RuntimeError("embedding ended without its totals")
+    return totals
+
+
 def _answer(record: Record) -> Answer:
     answer = record.partial()
     if answer is None:
@@ -69,7 +83,7 @@ def _answer(record: Record) -> Answer:
     return answer
 
 
-def _close(events: Iterator[AskEvent]) -> None:
+def _close(events: Iterator[AskEvent] | Iterator[EmbedEvent]) -> None:
     close = getattr(events, "close", None)
     if close is not None:
         close()

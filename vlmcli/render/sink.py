@@ -9,7 +9,19 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import Anatomy, AskEvent, Composed, ModelEntry, Pulled, Removed, TopK, Zeroshot
+from vlmcli.types import (
+    Anatomy,
+    AskEvent,
+    Classification,
+    Composed,
+    EmbedEvent,
+    EmbedTotals,
+    ModelEntry,
+    Pulled,
+    Removed,
+    TopK,
+    Zeroshot,
+)
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""
@@ -29,6 +41,13 @@ class Sink(Protocol):
 
     def inspect(self, result: Anatomy) -> None:
         """Show what a model is made of."""
+
+    def classify(self, result: Classification) -> None:
+        """Show the likeliest classes."""
+
+    def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
+        """Show vectors while they are made, or only that ``file`` keeps them; close ``events``; return the totals."""
+        ...
 
     def models(self, entries: Sequence[ModelEntry]) -> None:
         """Show the catalogue."""

