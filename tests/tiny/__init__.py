@@ -1,0 +1,30 @@
+"""Tiny random checkpoints in Hugging Face layout: each family's own classes, weights of a few hundred kilobytes.
+
+Nothing is downloaded: the tokenizer is trained on the spot, the weights come from a seeded generator. They are large
+enough (0.3 instead of 0.02) that an image changes the answer; with the usual initialisation it would drown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.tiny import cross, dual, native, squares, text, tiles
+from tests.tiny.parts import CORPUS, DECODER, ENCODER, fallback_tokenizer, picture, save, token_ids, tokenizer
+
+__all__ = ["CORPUS", "DECODER", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "TEXT"]
+__all__ += ["fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
+
+Make = Callable[[Path], Path]
+
+
+def _makers(room: object) -> dict[str, Make]:
+    """The public functions that a room defines itself: one for each family."""
+    own = {name: value for name, value in vars(room).items() if callable(value) and not name.startswith("_")}
+    return {name: make for name, make in own.items() if make.__module__ == room.__name__}
+
+
+TEXT = _makers(text)
+GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(cross)
+DUALS = _makers(dual)
+FAMILIES = GENERATORS | DUALS
