@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.tiny import cross, dual, native, squares, text, tiles
+from tests.tiny import cross, dual, native, queries, squares, text, tiles
 from tests.tiny.parts import CORPUS, DECODER, ENCODER, fallback_tokenizer, picture, save, token_ids, tokenizer
 
 __all__ = ["CORPUS", "DECODER", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "TEXT"]
@@ -25,6 +25,6 @@ def _makers(room: object) -> dict[str, Make]:
 
 
 TEXT = _makers(text)
-GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(cross)
+GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross)
 DUALS = _makers(dual)
 FAMILIES = GENERATORS | DUALS

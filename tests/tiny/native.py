@@ -7,7 +7,7 @@ from typing import Any
 
 import transformers as hf
 
-from tests.tiny.parts import ENCODER, chat, decoder, save, tokenizer
+from tests.tiny.parts import ENCODER, chat, decoder, prefixed_tokenizer, save, tokenizer
 
 
 def _qwen_vl(folder: Path, family: str, processor: type[Any], patch: int, vision: dict[str, Any], **text: Any) -> Path:
@@ -99,7 +99,7 @@ def mistral3(folder: Path) -> Path:
 
 def fuyu(folder: Path) -> Path:
     """No encoder: a linear layer on the patches. The processor writes the slots, before the text."""
-    tokens = tokenizer("|SPEAKER|", "|NEWLINE|", "<0x04>")
+    tokens = prefixed_tokenizer("|SPEAKER|", "|NEWLINE|", "<0x04>")
     config = hf.FuyuConfig(
         text_config=hf.PersimmonConfig(**decoder(tokens)),
         image_size=64,
@@ -139,4 +139,4 @@ def emu3(folder: Path) -> Path:
     processor = hf.Emu3Processor(
         hf.Emu3ImageProcessor(min_pixels=32 * 32, max_pixels=64 * 64), tokens, chat_template=chat("<image>")
     )
-    return save(folder, hf.Emu3ForConditionalGeneration(config), processor)
+    return save(folder, hf.Emu3ForConditionalGeneration(config), processor, seed=1)

@@ -85,6 +85,19 @@ def tokenizer(
     )
 
 
+def prefixed_tokenizer(*words: str) -> Any:
+    """Persimmon's way: a space before every text, and placeholders that are ordinary ``words``, not special tokens."""
+    trained = json.loads(tokenizer(*words).backend_tokenizer.to_str())["model"]
+    merges = [tuple(pair) for pair in trained["merges"]]
+    core = Tokenizer(models.BPE(trained["vocab"], merges, ignore_merges=True))
+    core.normalizer = normalizers.Prepend(" ")
+    splits = [pre_tokenizers.Split(word, "isolated") for word in words]
+    core.pre_tokenizer = pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    core.decoder = decoders.ByteLevel()
+    named = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    return hf.PreTrainedTokenizerFast(tokenizer_object=core, **named)
+
+
 def fallback_tokenizer(kind: type[Any]) -> Any:
     """SentencePiece's way, for Gemma's tokenizer class and its kin: spaces as U+2581, unknown characters as bytes."""
     core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))

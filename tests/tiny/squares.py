@@ -121,6 +121,7 @@ def gemma3(folder: Path) -> Path:
         eoi_token_index=tokens.convert_tokens_to_ids("<end_of_image>"),
         image_token_index=tokens.convert_tokens_to_ids("<image_soft_token>"),
         eos_token_id=tokens.eos_token_id,
+        tie_word_embeddings=False,
     )
     return save(folder, hf.Gemma3ForConditionalGeneration(config), processor)
 

@@ -27,8 +27,8 @@ def qwen2(folder: Path) -> Path:
 
 
 def gemma2(folder: Path) -> Path:
-    """Sliding windows and soft caps."""
-    return _text_only(folder, hf.Gemma2Config, head_dim=8, sliding_window=16, final_logit_softcapping=5.0)
+    """Sliding windows, and soft caps behind attention and head."""
+    return _text_only(folder, hf.Gemma2Config, head_dim=8, sliding_window=16, tie_word_embeddings=False)
 
 
 def mixtral(folder: Path) -> Path:

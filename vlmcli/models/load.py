@@ -11,7 +11,9 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto as auto
 
+from vlmcli.catalog import Catalog
 from vlmcli.errors import ModelError, VlmError, first_line
+from vlmcli.inputs.chat import has_template
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -58,7 +60,7 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     info = ModelInfo(checkpoint.id, checkpoint.revision, str(numbers).removeprefix("torch."), str(where))
     if kind == "dual":
         return Dual(model, processor, info)
-    return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
+    return Vlm(model, processor, info, template=_template(checkpoint, config, processor))
 
 
 def _kind(config: Any) -> tuple[Kind, Any]:
@@ -77,6 +79,13 @@ def _kind(config: Any) -> tuple[Kind, Any]:
             return kind, loader
     kind, _, loader = candidates[0]
     return kind, loader
+
+
+def _template(checkpoint: Checkpoint, config: Any, processor: Any) -> str | None:
+    """A chat template of the catalogue: the model's, else its family's if the checkpoint has none of its own."""
+    if checkpoint.spec and checkpoint.spec.template:
+        return checkpoint.spec.template
+    return None if has_template(processor) else Catalog.load().template(config.model_type)
 
 
 def _processor(checkpoint: Checkpoint, kind: Kind) -> Any:

@@ -1,0 +1,36 @@
+"""The families that differ from the common way, and in what: everything else about them is left to transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family differs.
+
+    ``decoder``: the part that continues the answer, where the model's own ``forward`` takes no cache; it also reads the
+    prompts without an image, which the model refuses. ``images``: as many can stand in one prompt. ``renamed``: what
+    the processor calls its tensors -> what ``forward`` calls them. ``slot_mask``: the tensor that marks the image slots
+    among the ids, where no token does.
+    """
+
+    decoder: str = ""
+    images: int | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    slot_mask: str = ""
+
+
+_FAMILIES: dict[str, Family] = {
+    "blip-2": Family(decoder="language_model", images=1),
+    "fuyu": Family(renamed={"image_patches": "pixel_values"}, images=1),
+    "instructblip": Family(decoder="language_model", images=1),
+    "kosmos-2": Family(decoder="text_model", images=1, slot_mask="image_embeds_position_mask"),
+}
+
+
+def family_of(config: Any) -> Family:
+    """The differences of the family that a configuration names; none for most."""
+    return _FAMILIES.get(config.model_type, Family())
