@@ -204,12 +204,12 @@ class Vlm:
         ids = carried.pop("input_ids")  # [B, T]
         if "logits_to_keep" in self._accepts:
             carried["logits_to_keep"] = 1
-        if "position_ids" in inspect.signature(self._decoder.forward).parameters:
-            carried["position_ids"] = self._decoder._prepare_position_ids_for_generation(ids, carried)
-        if (mask := carried.get("attention_mask")) is not None and bool(mask.all()):
-            carried["attention_mask"] = None  # as generate does: nothing is padded, and attention is faster without
         state = State(torch.empty(0), ids, carried, [None] * len(self._holders))
         with self._work("reading the prompt"), self._offsets(state):
+            if "position_ids" in inspect.signature(self._decoder.forward).parameters:
+                carried["position_ids"] = self._decoder._prepare_position_ids_for_generation(ids, carried)
+            if (mask := carried.get("attention_mask")) is not None and bool(mask.all()):
+                carried["attention_mask"] = None  # as generate does: nothing is padded, and attention is faster so
             arguments = self._decoder.prepare_inputs_for_generation(ids, is_first_iteration=True, **carried)
             output = self._reader(arguments)(**arguments, return_dict=True)
         if self._decoder is not self.model:
@@ -311,6 +311,8 @@ class Vlm:
         slots = ids == (-1 if self.image_token_id is None else self.image_token_id) if marks is None else marks[i]
         kept = [True] * len(ids) if mask is None else mask[i].bool().tolist()
         row = Row(tuple(compress(ids.tolist(), kept)), tuple(compress(slots.bool().tolist(), kept)), images)
+        if len(images) == 1:
+            row = replace(row, images=(replace(images[0], tokens=sum(row.is_image)),))
         self._check_length(row.ids)
         if prompt.images and not any(row.is_image) and self.image_token_id is not None:
             raise InputError("the prompt has no slot for its images, so the model would not see them")
