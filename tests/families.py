@@ -84,6 +84,14 @@ FAMILIES: tuple[Family, ...] = (
         "A",
         "normalised queries and keys, RMS norms, no biases in the attention",
     ),
+    Family(
+        "NVLM-D",
+        "nvlm_d",
+        "NVLM_D",
+        "A",
+        "its published layout, read as InternVL; a tag before each tile; chat template from the catalogue",
+    ),
+    Family("InternVL, published layout", "internvl_chat", "internvl_chat", "A", "read as InternVL, without its own code"),
     Family("Aria", "aria", "aria", "A", "learned queries for the patches; a mixture-of-experts decoder"),
     Family(
         "Emu3",

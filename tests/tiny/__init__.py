@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-from tests.tiny import cross, dual, native, queries, squares, text, tiles
+from tests.tiny import cross, dual, native, published, queries, squares, text, tiles
 from tests.tiny.parts import CORPUS, DECODER, ENCODER, fallback_tokenizer, picture, save, token_ids, tokenizer
 
 __all__ = ["CORPUS", "DECODER", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "TEXT"]
@@ -18,13 +19,13 @@ __all__ += ["fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
 Make = Callable[[Path], Path]
 
 
-def _makers(room: object) -> dict[str, Make]:
-    """The public functions that a room defines itself: one for each family."""
-    own = {name: value for name, value in vars(room).items() if callable(value) and not name.startswith("_")}
-    return {name: make for name, make in own.items() if make.__module__ == room.__name__}
+def _makers(room: ModuleType) -> dict[str, Make]:
+    """The functions of a room that write a checkpoint, one for each family: public, and returning its folder."""
+    own = {name: value for name, value in vars(room).items() if getattr(value, "__module__", "") == room.__name__}
+    return {name: make for name, make in own.items() if name[0] != "_" and make.__annotations__["return"] == "Path"}
 
 
 TEXT = _makers(text)
-GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross)
+GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross) | _makers(published)
 DUALS = _makers(dual)
 FAMILIES = GENERATORS | DUALS

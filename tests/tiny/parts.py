@@ -137,6 +137,14 @@ def chat(slot: str) -> str:
 
 def save(folder: Path, model: Any, processor: Any, seed: int = 0, scale: float = 0.3) -> Path:
     """Give the model its weights and write everything that ``from_pretrained`` reads."""
+    randomise(model, seed, scale)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def randomise(model: Any, seed: int = 0, scale: float = 0.3) -> None:
+    """Weights of a seeded generator, with the standard deviation ``scale``; norms, biases and the like move by 0.1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -144,6 +152,3 @@ def save(folder: Path, model: Any, processor: Any, seed: int = 0, scale: float =
                 weight.normal_(0.0, scale, generator=generator)
             elif not name.startswith("logit_"):
                 weight.add_(torch.empty_like(weight).normal_(0.0, 0.1, generator=generator))
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.inputs.chat import has_template
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
+from vlmcli.models.published import UNKNOWN_TOKEN, teach_published_layouts
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
@@ -53,10 +54,13 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     numbers = pick_dtype(dtype, where)
     with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
+        teach_published_layouts()
         config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
         kind, loader = _kind(config)
         processor = _processor(checkpoint, kind)
         model = _model(loader, checkpoint, numbers).to(where)
+        if getattr(model.config, "image_token_id", None) == UNKNOWN_TOKEN:
+            model.config.image_token_id = processor.image_token_id
     info = ModelInfo(checkpoint.id, checkpoint.revision, str(numbers).removeprefix("torch."), str(where))
     if kind == "dual":
         return Dual(model, processor, info)
@@ -111,10 +115,15 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are reported instead, each with its name
         **_LOCAL,
     )
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if missing:
+    for name, stored, asked in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"{checkpoint.id}: the tensor {name} is {_size(stored)}, and config.json asks for {_size(asked)}",
+            hint="config.json belongs to another model, or a part of it was changed",
+        )
+    if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{checkpoint.id} lacks {len(missing)} of the weights that its config.json asks for: {missing[0]}",
             hint="the download may be incomplete, or config.json belongs to another model",
@@ -122,6 +131,10 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if model.config.get_text_config().is_encoder_decoder:
         raise ModelError(f"{checkpoint.id} is an encoder-decoder model, which vlm cannot run yet")
     return model.eval()
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape) or "a single number"
 
 
 @contextmanager
