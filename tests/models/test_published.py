@@ -58,7 +58,10 @@ def test_the_pixels_are_those_of_internvl(model: Any) -> None:
         (lambda c: c.update(ps_version="v1"), "pixel shuffle"),
         (lambda c: c["llm_config"].update(architectures=["InternLM9"], model_type="internlm9"), "internlm9"),
         (lambda c: c.pop("downsample_ratio"), "downsample_ratio"),
-        (lambda c: c["vision_config"].update(hidden_size=64), r"layer_norm\.bias is 128, and config\.json asks for 256"),
+        (
+            lambda c: c["vision_config"].update(hidden_size=64),
+            r"layer_norm\.bias is 128, and config\.json asks for 256",
+        ),
     ],
 )
 @pytest.mark.parametrize("layout", LAYOUTS)

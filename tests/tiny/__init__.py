@@ -26,6 +26,8 @@ def _makers(room: ModuleType) -> dict[str, Make]:
 
 
 TEXT = _makers(text)
-GENERATORS = TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross) | _makers(published)
+GENERATORS = (
+    TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross) | _makers(published)
+)
 DUALS = _makers(dual)
 FAMILIES = GENERATORS | DUALS

@@ -65,6 +65,39 @@ def qwen3_vl_moe(folder: Path) -> Path:
     return _qwen_vl(folder, "Qwen3VLMoe", hf.Qwen3VLProcessor, 16, _DEEP, head_dim=8, **experts)
 
 
+def glm4v(folder: Path) -> Path:
+    """Qwen-VL's way with positions of its own and interpolated embeddings of places."""
+    marks = ("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>")
+    tokens = tokenizer("<|image|>", "<|video|>", *marks)
+    ids = dict(zip(("image_start", "image_end", "video_start", "video_end"), marks, strict=True))
+    config = hf.Glm4vConfig(
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "num_heads": 4,
+            "image_size": 56,
+            "patch_size": 14,
+            "out_hidden_size": 32,
+            "intermediate_size": 64,
+        },
+        text_config=decoder(
+            tokens,
+            rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        ),
+        image_token_id=tokens.convert_tokens_to_ids("<|image|>"),
+        video_token_id=tokens.convert_tokens_to_ids("<|video|>"),
+        **{f"{name}_token_id": tokens.convert_tokens_to_ids(mark) for name, mark in ids.items()},
+    )
+    size = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 12 * 2}
+    processor = hf.Glm4vProcessor(
+        hf.Glm4vImageProcessor(size=size),
+        tokens,
+        hf.Glm4vVideoProcessor(size=size),
+        chat_template=chat("<|begin_of_image|><|image|><|end_of_image|>"),
+    )
+    return save(folder, hf.Glm4vForConditionalGeneration(config), processor, seed=1)
+
+
 def _pixtral(folder: Path, merge: int, wrap: type[Any], model: type[Any], text: type[Any], **options: Any) -> Path:
     """A Pixtral encoder: two-dimensional rope, a token at the end of every row of patches."""
     tokens = tokenizer("[IMG]", "[IMG_BREAK]", "[IMG_END]")

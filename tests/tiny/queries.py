@@ -37,7 +37,9 @@ def instructblip(folder: Path) -> Path:
 def kosmos2(folder: Path) -> Path:
     """Image embeddings are told by a mask beside the ids; the decoder inside continues."""
     tokens = tokenizer(unk_token="<unk>")
-    processor = hf.Kosmos2Processor(square(hf.CLIPImageProcessor, crop_size={"height": 32, "width": 32}), tokens, num_patch_index_tokens=4)
+    processor = hf.Kosmos2Processor(
+        square(hf.CLIPImageProcessor, crop_size={"height": 32, "width": 32}), tokens, num_patch_index_tokens=4
+    )
     config = hf.Kosmos2Config(
         vision_config={**ENCODER, "image_size": 32, "patch_size": 8},
         text_config={

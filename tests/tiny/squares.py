@@ -169,3 +169,42 @@ def janus(folder: Path) -> Path:
         square(hf.JanusImageProcessor), tokens, chat_template=chat("<image_placeholder>\n"), num_image_tokens=16
     )
     return save(folder, hf.JanusForConditionalGeneration(config), processor)
+
+
+def deepseek_vl(folder: Path) -> Path:
+    """SigLIP and an aligner of two layers; images on a grey square."""
+    tokens = tokenizer(image_token="<image_placeholder>")
+    config = hf.DeepseekVLConfig(
+        vision_config=hf.SiglipVisionConfig(**SIGLIP),
+        text_config=hf.LlamaConfig(**decoder(tokens)),
+        image_token_id=tokens.convert_tokens_to_ids("<image_placeholder>"),
+        tie_word_embeddings=False,
+    )
+    processor = hf.DeepseekVLProcessor(
+        square(hf.DeepseekVLImageProcessor), tokens, chat_template=chat("<image_placeholder>"), num_image_tokens=16
+    )
+    return save(folder, hf.DeepseekVLForConditionalGeneration(config), processor)
+
+
+def chameleon(folder: Path) -> Path:
+    """Images become ids of a code book, in a square; the decoder never says an image's words."""
+    codes = [f"IMGIMG{''.join(chr(ord('A') + int(digit)) for digit in str(i))}Z" for i in range(16)]
+    tokens = tokenizer(*codes, image_token="<image>", boi_token="<racm3:break>", eoi_token="<eoss>")
+    tokens.sep_token = "</s>"
+    tokens.chat_template = chat("<image>")  # the processor keeps none
+    config = hf.ChameleonConfig(
+        **decoder(tokens),
+        vocabulary_map=tokens.get_vocab(),
+        vq_config={
+            "num_embeddings": 16,
+            "embed_dim": 32,
+            "latent_channels": 32,
+            "resolution": 32,
+            "base_channels": 32,
+            "channel_multiplier": [1, 1, 1, 1],
+            "num_res_blocks": 1,
+        },
+    )
+    images = hf.ChameleonImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor = hf.ChameleonProcessor(images, tokens, image_seq_length=16)
+    return save(folder, hf.ChameleonForConditionalGeneration(config), processor)

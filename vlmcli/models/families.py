@@ -23,7 +23,7 @@ class Family:
     slot_mask: str = ""
 
 
-_FAMILIES: dict[str, Family] = {
+NAMED: dict[str, Family] = {
     "blip-2": Family(decoder="language_model", images=1),
     "fuyu": Family(renamed={"image_patches": "pixel_values"}, images=1),
     "instructblip": Family(decoder="language_model", images=1),
@@ -33,4 +33,4 @@ _FAMILIES: dict[str, Family] = {
 
 def family_of(config: Any) -> Family:
     """The differences of the family that a configuration names; none for most."""
-    return _FAMILIES.get(config.model_type, Family())
+    return NAMED.get(config.model_type, Family())

@@ -187,7 +187,9 @@ def _teach() -> None:
 
 def _conversions() -> list[Any]:
     renamed = [WeightRenaming(source_patterns=old, target_patterns=new) for old, new in _RENAMED.items()]
-    cut = [WeightConverter(source_patterns=old, target_patterns=new, operations=[_Heads()]) for old, new in _CUT.items()]
+    cut = [
+        WeightConverter(source_patterns=old, target_patterns=new, operations=[_Heads()]) for old, new in _CUT.items()
+    ]
     return renamed + cut
 
 
