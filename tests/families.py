@@ -161,6 +161,16 @@ FAMILIES: tuple[Family, ...] = (
     Family("DeepSeek-VL", "deepseek_vl", "deepseek_vl", "A", "images on a grey square"),
     Family("Chameleon", "chameleon", "chameleon", "A", "images as words of the vocabulary, all in one square"),
     Family("GLM-4.1V", "glm4v", "glm4v", "A", "any resolution; rope in three dimensions, counted in its own way"),
+    Family("Qwen3.5", "qwen3_5", "qwen3_5", "A", "linear attention in most layers: a state beside the cache"),
+    Family("Idefics", "idefics", "idefics", "B", "gated cross-attention around every block of a Llama"),
+    Family(
+        "GIT",
+        "git",
+        "git",
+        "A",
+        "image features before the text, without slots in it; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+    ),
     Family("Llama", "llama", "llama", "none", "text only"),
     Family("Qwen2", "qwen2", "qwen2", "none", "text only"),
     Family("Gemma 2", "gemma2", "gemma2", "none", "text only; soft caps behind the head"),
@@ -212,10 +222,10 @@ by 1e-5 at most in float32. Any other checkpoint that transformers loads for ima
 Method A: image embeddings take the places of placeholder tokens. Method B: they are the keys and values of
 cross-attention layers. `python -m tests.families` writes this page from the table that the tests run.
 """
-_AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question about an image, an answer, another question;
+_AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question, an answer, another question;
   **padded batch**: two prompts of different lengths with images of different sizes, padded on the left.
-- **yes**: the same tokens and probabilities. **together**: so in a batch, which gives another answer than the prompt by
-  itself, in transformers as here. **refused**: the family has no such prompt, and `vlm` says so in one line."""
+- **yes**: the same tokens and probabilities. **together**: so in a batch, which gives another answer than the prompt
+  by itself, in transformers as here. **refused**: the family has no such prompt, and `vlm` says so in one line."""
 
 
 def _cells(family: Family) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class Catalog:
         return tuple(known for known in ranked if _likeness(wanted, known) >= 0.6)[:n]
 
     def template(self, model_type: str) -> str | None:
-        """Return the chat template for a family whose checkpoints have none of their own, by config.json's model_type."""
+        """Return the chat template for checkpoints of a family that have none, by config.json's model_type; or None."""
         return self._templates.get(model_type)
 
     def default(self, kind: str) -> ModelSpec:

@@ -100,6 +100,26 @@ def test_a_bad_checkpoint_is_one_line(folder_of: Any, spoil: Callable[[Path], An
     assert "\n" not in raised.value.message
 
 
+def test_an_encoder_decoder_says_that_it_is_one(tmp_path: Path) -> None:
+    """BLIP-2 over T5: the same model type as over a decoder."""
+    import transformers as hf
+
+    from tests.tiny.parts import square
+
+    tokens = tiny.tokenizer()
+    processor = hf.Blip2Processor(square(hf.BlipImageProcessor), tokens, num_query_tokens=4)
+    config = hf.Blip2Config(
+        vision_config={**tiny.ENCODER, "image_size": 32, "patch_size": 8},
+        qformer_config={**tiny.ENCODER, "encoder_hidden_size": 32, "vocab_size": len(tokens)},
+        text_config=hf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=len(tokens)),
+        num_query_tokens=4,
+        image_token_index=tokens.convert_tokens_to_ids("<image>"),
+    )
+    folder = tiny.save(tmp_path, hf.Blip2ForConditionalGeneration(config), processor)
+    with pytest.raises(ModelError, match="encoder-decoder"):
+        load_folder(folder)
+
+
 def test_loading_writes_nothing_to_the_terminal(folder_of: Any, capfd: pytest.CaptureFixture[str]) -> None:
     load_folder(folder_of("llava"))
     assert capfd.readouterr() == ("", "")
@@ -180,6 +200,16 @@ def test_torchvision_that_works_is_left_alone(tmp_path: Path) -> None:
 def test_torchvision_that_fails_for_another_reason_says_so(tmp_path: Path) -> None:
     code = "try:\n    " + MEND + "\nexcept RuntimeError as error:\n    print(error)"
     assert run(f"exec({code!r})", fake_torchvision(tmp_path, "raise RuntimeError('quite another')")) == "quite another"
+
+
+def test_loading_mends_torchvision_first(checkpoint: Any) -> None:
+    """In a fresh process, with nothing of transformers' models imported before; a published layout imports some."""
+    for family in ("llama", "nvlm_d"):
+        code = (
+            "from pathlib import Path; from vlmcli.models.load import load; from vlmcli.weights import Checkpoint; "
+            f"print(load(Checkpoint(Path({str(checkpoint(family).folder)!r}), 'tiny', None, None), device='cpu').sees)"
+        )
+        assert run(code) == str(family == "nvlm_d")
 
 
 def test_the_installed_torchvision_imports_in_either_world() -> None:

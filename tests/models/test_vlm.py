@@ -57,7 +57,8 @@ def test_a_raw_prompt_needs_a_slot_for_each_image(model: Any, family: str) -> No
 def test_slots_are_counted_for_each_image(model: Any, family: Family) -> None:
     vlm = model(family.tiny)
     one = vlm.prepare(question(1))
-    assert one.images[0].tokens == sum(one.is_image) > 0
+    assert one.images[0].tokens == sum(one.is_image)
+    assert one.images[0].tokens > 0 or family.tiny == "git"  # its features stand before the text
     if "two images" in family.refused:
         return
     inputs = vlm.prepare(question(2))

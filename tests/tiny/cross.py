@@ -33,3 +33,25 @@ def mllama(folder: Path) -> Path:
         image_token_index=tokens.convert_tokens_to_ids("<|image|>"),
     )
     return save(folder, hf.MllamaForConditionalGeneration(config), processor)
+
+
+def idefics(folder: Path) -> Path:
+    """Gated cross-attention before every block; no chat template."""
+    tokens = tokenizer("<fake_token_around_image>", "<image>", "<end_of_utterance>")
+    tokens.chat_template = chat("<fake_token_around_image><image><fake_token_around_image>")
+    config = hf.IdeficsConfig(
+        **decoder(tokens),
+        additional_vocab_size=0,
+        use_resampler=False,
+        cross_layer_interval=1,
+        vision_config={
+            "embed_dim": 32,
+            "image_size": 32,
+            "intermediate_size": 64,
+            "patch_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+        },
+    )
+    processor = hf.IdeficsProcessor(hf.IdeficsImageProcessor(image_size=32), tokens)
+    return save(folder, hf.IdeficsForVisionText2Text(config), processor)

@@ -65,6 +65,19 @@ def qwen3_vl_moe(folder: Path) -> Path:
     return _qwen_vl(folder, "Qwen3VLMoe", hf.Qwen3VLProcessor, 16, _DEEP, head_dim=8, **experts)
 
 
+def qwen3_5(folder: Path) -> Path:
+    """Linear attention in all but some layers: a state beside the cache."""
+    linear = {
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+    }
+    vision = {key: value for key, value in _DEEP.items() if key != "deepstack_visual_indexes"}
+    return _qwen_vl(folder, "Qwen3_5", hf.Qwen3VLProcessor, 16, vision, head_dim=8, **linear)
+
+
 def glm4v(folder: Path) -> Path:
     """Qwen-VL's way with positions of its own and interpolated embeddings of places."""
     marks = ("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>")

@@ -208,3 +208,11 @@ def chameleon(folder: Path) -> Path:
     images = hf.ChameleonImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor = hf.ChameleonProcessor(images, tokens, image_seq_length=16)
     return save(folder, hf.ChameleonForConditionalGeneration(config), processor)
+
+
+def git(folder: Path) -> Path:
+    """Image features stand before the text and have no slots in it; a captioner."""
+    tokens = tokenizer()
+    config = hf.GitConfig(**decoder(tokens), vision_config=CLIP)
+    images = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return save(folder, hf.GitForCausalLM(config), hf.GitProcessor(images, tokens))

@@ -211,7 +211,13 @@ def _process(processor: Any, texts: Sequence[str], images: list[list[Image.Image
     if any(images):
         if any(len(own) > 1 for own in images) and _slot(processor):
             kwargs["return_text_replacement_offsets"] = True
-        return processor(text=list(texts), images=images, **kwargs)  # type: ignore[no-any-return]
+        try:
+            return processor(text=list(texts), images=images, **kwargs)  # type: ignore[no-any-return]
+        except ValueError:
+            # GOT-OCR's takes one image for each prompt, and those not in lists.
+            if any(len(own) != 1 for own in images):
+                raise
+            return processor(text=list(texts), images=[own[0] for own in images], **kwargs)  # type: ignore[no-any-return]
     try:
         return processor(text=list(texts), **kwargs)  # type: ignore[no-any-return]
     except ValueError:

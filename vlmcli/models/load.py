@@ -16,7 +16,7 @@ from vlmcli.errors import ModelError, VlmError, first_line
 from vlmcli.inputs.chat import has_template
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
-from vlmcli.models.published import UNKNOWN_TOKEN, teach_published_layouts
+from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
@@ -54,7 +54,7 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     numbers = pick_dtype(dtype, where)
     with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
-        teach_published_layouts()
+        _learn_layout(checkpoint)
         config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
         kind, loader = _kind(config)
         processor = _processor(checkpoint, kind)
@@ -83,6 +83,15 @@ def _kind(config: Any) -> tuple[Kind, Any]:
             return kind, loader
     kind, _, loader = candidates[0]
     return kind, loader
+
+
+def _learn_layout(checkpoint: Checkpoint) -> None:
+    """Let transformers read a publisher's own layout, where the checkpoint has one."""
+    content, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
+    if content.get("model_type") in PUBLISHED_LAYOUTS:
+        from vlmcli.models.published import teach_published_layouts  # imports models: torchvision must be mended
+
+        teach_published_layouts()
 
 
 def _template(checkpoint: Checkpoint, config: Any, processor: Any) -> str | None:

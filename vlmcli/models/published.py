@@ -21,10 +21,9 @@ from transformers.core_model_loading import ConversionOps, WeightConverter, Weig
 from transformers.models.auto import modeling_auto as auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+from vlmcli.models.families import UNKNOWN_TOKEN
 
-# config.json does not say which token is an image slot: only the tokenizer knows.
-UNKNOWN_TOKEN = -1
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 # Published name -> name in transformers, for values of the vision encoder that are called otherwise.
 _VISION_NAMES = {

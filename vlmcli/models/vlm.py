@@ -89,9 +89,9 @@ _Prepared = TypeVar("_Prepared", Inputs, Batch)
 class State:
     """A conversation in progress, or B of them: the logits [V] or [B, V] of the token that comes next.
 
-    ``ids`` [B, T] is what was read so far. ``carried`` is what ``generate`` would carry from step to step: the KV cache,
-    positions, masks. ``offsets`` are values that some families keep on the model object between steps (the rope offsets
-    of Qwen-VL); they travel with the conversation, so that two of them can take turns.
+    ``ids`` [B, T] is what was read so far. ``carried`` is what ``generate`` would carry from step to step: the KV
+    cache, positions, masks. ``offsets`` are values that some families keep on the model object between steps (the rope
+    offsets of Qwen-VL); they travel with the conversation, so that two of them can take turns.
     """
 
     logits: Tensor
@@ -262,13 +262,16 @@ class Vlm:
         arguments = dict(self.encode(inputs).tensors)
         with self._work("reading the prompt"), self._hooked(catch), self._offsets(None):
             self._reader(arguments)(**arguments, use_cache=False)
-        return caught[0]
+        return caught[0][:, -len(inputs.ids) :]  # GIT's image features stand before the text
 
     def _head(self, hidden: Tensor, token_id: int) -> Tensor:
         """The head and whatever the family does behind it (scales, soft caps): [1, C, D] -> [C, V].
 
         The model's own ``forward`` runs over a single token, and ``hidden`` takes the place of what reaches the head.
         """
+        if self._family.bare_head:
+            with self._work("applying the head"):
+                return self.model.get_output_embeddings()(hidden)[0]  # type: ignore[no-any-return]  # [C, V]
         ids = torch.tensor([[token_id]], device=self.device)  # [1, 1]
         with self._work("applying the head"), self._hooked(lambda _, args: (hidden, *args[1:])), self._offsets(None):
             return self._decoder(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]  # [C, V]
