@@ -100,6 +100,14 @@ def test_a_bad_checkpoint_is_one_line(folder_of: Any, spoil: Callable[[Path], An
     assert "\n" not in raised.value.message
 
 
+@pytest.mark.parametrize("kind", ["florence2", "pix2struct", "udop", "t5gemma2"])
+def test_families_of_encoder_decoders_say_that_they_are(folder_of: Any, kind: str) -> None:
+    folder = folder_of("llava")
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(ModelError, match=f"{kind}.*encoder-decoder"):
+        load_folder(folder)
+
+
 def test_an_encoder_decoder_says_that_it_is_one(tmp_path: Path) -> None:
     """BLIP-2 over T5: the same model type as over a decoder."""
     import transformers as hf

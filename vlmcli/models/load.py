@@ -77,6 +77,8 @@ def _kind(config: Any) -> tuple[Kind, Any]:
             f"models of type {config.model_type!r} neither answer about images nor compare them with labels",
             hint="vlm reads image-text-to-text, text-only and CLIP- or SigLIP-shaped checkpoints",
         )
+    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
+        raise ModelError(f"this model of type {config.model_type!r} is an encoder-decoder, which vlm cannot run yet")
     named = set(config.architectures or ())
     for kind, classes, loader in candidates:
         if named & ({classes} if isinstance(classes, str) else set(classes)):
@@ -137,8 +139,6 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             f"{checkpoint.id} lacks {len(missing)} of the weights that its config.json asks for: {missing[0]}",
             hint="the download may be incomplete, or config.json belongs to another model",
         )
-    if model.config.get_text_config().is_encoder_decoder:
-        raise ModelError(f"{checkpoint.id} is an encoder-decoder model, which vlm cannot run yet")
     return model.eval()
 
 
