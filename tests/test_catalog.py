@@ -13,6 +13,7 @@ from vlmcli.config import read_toml
 from vlmcli.errors import UsageError
 
 SHIPPED = Catalog.load(Path("no-such-file.toml"))
+TEMPLATES = sorted(read_toml(shipped_file())["templates"])
 
 
 def user(tmp_path: Path, text: str) -> Path:
@@ -46,15 +47,18 @@ def test_the_defaults_are_built_in_and_of_their_kind(kind: str) -> None:
     assert spec.source.startswith("builtin:")
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SHIPPED.specs() if spec.template], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("kind", TEMPLATES)
 @pytest.mark.parametrize("trimmed", [True, False])
-def test_shipped_templates_render_text_and_nothing_else(spec: ModelSpec, trimmed: bool) -> None:
+def test_shipped_templates_keep_the_text_and_all_images_or_none(kind: str, trimmed: bool) -> None:
+    """None: then the family's processor writes the slots itself."""
     content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "answer en What? "}]
     environment = jinja2.Environment(trim_blocks=trimmed, lstrip_blocks=trimmed)
-    rendered = environment.from_string(spec.template or "").render(messages=[{"role": "user", "content": content}])
-    without_images = rendered.replace("<image>", "")
-    assert without_images.removesuffix("\n") == "answer en What? "
-    assert rendered.count("<image>") in (0, 2), "an image was dropped on the way into the prompt"
+    template = environment.from_string(SHIPPED.template(kind) or "")
+    rendered = template.render(messages=[{"role": "user", "content": content}])
+    assert "answer en What? " in rendered
+    slots = re.findall(r"<image>|<\|vision_pad\|>\n", rendered)
+    assert len(slots) in (0, 2), "an image was dropped on the way into the prompt"
+    assert rendered.splitlines()[0], "white space of the file stands before the prompt"
 
 
 def test_the_hub_id_leads_to_the_same_model() -> None:
@@ -85,6 +89,17 @@ def test_a_users_table_overrides_single_keys(tmp_path: Path) -> None:
     assert spec is not None and shipped is not None
     assert (spec.description, spec.defined_in) == ("mine", "user")
     assert (spec.source, spec.kind) == (shipped.source, shipped.kind)
+
+
+def test_a_users_templates_add_and_override(tmp_path: Path) -> None:
+    catalog = Catalog.load(user(tmp_path, '[templates]\nmine = "a"\ngit = "b"\n'))
+    assert (catalog.template("mine"), catalog.template("git")) == ("a", "b")
+    assert catalog.template("fuyu") == SHIPPED.template("fuyu") and catalog.template("llava") is None
+
+
+def test_templates_must_be_text(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="templates"):
+        Catalog.load(user(tmp_path, "[templates]\nmine = 3\n"))
 
 
 def test_a_user_can_choose_the_default(tmp_path: Path) -> None:

@@ -108,9 +108,12 @@ class ModelSpec:
 class Catalog:
     """The known models by name, and which of them is used when none is named."""
 
-    def __init__(self, specs: Mapping[str, ModelSpec], defaults: Mapping[str, str]) -> None:
+    def __init__(
+        self, specs: Mapping[str, ModelSpec], defaults: Mapping[str, str], templates: Mapping[str, str] | None = None
+    ) -> None:
         self._specs = dict(specs)
         self._defaults = dict(defaults)
+        self._templates = dict(templates or {})
 
     @classmethod
     def load(cls, user_file: Path | None = None) -> Catalog:
@@ -120,15 +123,16 @@ class Catalog:
         naming file and table, for anything that is no catalogue.
         """
         shipped = shipped_file()
-        tables, defaults = _read(shipped)
+        tables, defaults, templates = _read(shipped)
         specs = {name: _spec(name, table, shipped, "shipped") for name, table in tables.items()}
         user_file = user_file or own_file()
         if user_file.is_file():
-            own_tables, own_defaults = _read(user_file)
+            own_tables, own_defaults, own_templates = _read(user_file)
             for name, table in own_tables.items():
                 specs[name] = _spec(name, tables.get(name, {}) | table, user_file, "user")
             defaults |= own_defaults
-        return cls(specs, defaults)
+            templates |= own_templates
+        return cls(specs, defaults, templates)
 
     def get(self, name: str) -> ModelSpec | None:
         """Return the model of that name, or None."""
@@ -151,6 +155,10 @@ class Catalog:
         wanted = name.lower()
         ranked = sorted(self._specs, key=lambda known: -_likeness(wanted, known))
         return tuple(known for known in ranked if _likeness(wanted, known) >= 0.6)[:n]
+
+    def template(self, model_type: str) -> str | None:
+        """Return the chat template for checkpoints of a family that have none, by config.json's model_type; or None."""
+        return self._templates.get(model_type)
 
     def default(self, kind: str) -> ModelSpec:
         """Return the model that is used where none is named. Raises UsageError where there is none for ``kind``."""
@@ -214,15 +222,17 @@ def _likeness(wanted: str, known: str) -> float:
     return difflib.SequenceMatcher(None, wanted, known.lower()).ratio()
 
 
-def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return the tables below [models] and the pairs of [defaults]."""
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Return the tables below [models] and the pairs of [defaults] and [templates]."""
     content = read_toml(path)
-    models, defaults = content.get("models", {}), content.get("defaults", {})
+    models, defaults, templates = (content.get(name, {}) for name in ("models", "defaults", "templates"))
     if not isinstance(models, dict) or not all(isinstance(table, dict) for table in models.values()):
         raise UsageError(f"{path}: models must be tables such as [models.my-model]")
     if not isinstance(defaults, dict) or not all(isinstance(name, str) for name in defaults.values()):
         raise UsageError(f'{path}: [defaults] must hold names of models, such as vlm = "picturebook"')
-    return models, defaults
+    if not isinstance(templates, dict) or not all(isinstance(text, str) for text in templates.values()):
+        raise UsageError(f"{path}: [templates] must hold chat templates by model type, in quotes")
+    return models, defaults, templates
 
 
 def _spec(name: str, table: dict[str, Any], path: Path, defined_in: Literal["shipped", "user"]) -> ModelSpec:

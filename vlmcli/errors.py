@@ -80,5 +80,9 @@ class BatchFailed(VlmError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line that says something of a library's message; the name of its class where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first line that says something of a library's message; the name of its class where it says nothing.
+
+    A line that ends in a colon announces the next one, which belongs to it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2] if lines[0].endswith(":") else lines[:1])

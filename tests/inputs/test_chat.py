@@ -17,6 +17,7 @@ NO_SYSTEM = (
     "{{ m['content'] }}{% endfor %}"
 )
 DROPS_SYSTEM = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] }}{% endfor %}"
+DROPS_ONE = "{% for m in messages %}<image>{% for p in m['content'] %}{{ p['text'] }}{% endfor %}{% endfor %}"
 DROPS_IMAGES = "{% for m in messages %}{% for p in m['content'] %}{{ p['text'] }}{% endfor %}{% endfor %}"
 
 
@@ -68,7 +69,7 @@ def test_without_a_template_the_remedy_is_named(model: Any) -> None:
     [
         (NO_SYSTEM, (Message("system", "be brief"), Message("user", "hi")), "no system role"),
         (DROPS_SYSTEM, (Message("system", "be brief"), Message("user", "hi")), "drops the system message"),
-        (DROPS_IMAGES, (Message("user", "hi", images=2),), "0 image slots for 2 images"),
+        (DROPS_ONE, (Message("user", "hi", images=2),), "1 image slots for 2 images"),
         ("{% for %}", (Message("user", "hi"),), "refuses"),
         ("{% for m in messages %}{{ m['content'][0]['text'] }}{% endfor %}", (Message("user", "hi", images=1),), "."),
     ],
@@ -103,6 +104,13 @@ def test_a_text_only_model_reads_such_a_word_as_text(model: Any) -> None:
 def test_a_text_only_model_refuses_images(model: Any) -> None:
     with pytest.raises(InputError, match="text only"):
         chat.encode(model("llama").processor, Prompt((Message("user", "hi", images=1),), (tiny.picture(),)))
+
+
+def test_a_template_that_drops_all_images(model: Any) -> None:
+    """It may have left them to the processor; where that adds none either, the prompt is refused."""
+    prompt = Prompt((Message("user", "hi", images=1),), (tiny.picture(),))
+    with pytest.raises(InputError, match="refuses this prompt"):
+        chat.encode(model("llava").processor, prompt, DROPS_IMAGES)
 
 
 def test_messages_and_images_must_agree(model: Any) -> None:

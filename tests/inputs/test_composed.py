@@ -8,6 +8,7 @@ import pytest
 import transformers as hf
 
 from tests import tiny
+from vlmcli.errors import InputError
 from vlmcli.inputs.composed import SLOT, ComposedProcessor
 
 
@@ -41,7 +42,7 @@ def test_images_that_are_looked_at_take_no_room_in_the_text() -> None:
 
 @pytest.mark.parametrize(("text", "images"), [("none", 1), (SLOT, 0), (SLOT * 2, 1)])
 def test_slots_and_images_must_match(text: str, images: int) -> None:
-    with pytest.raises(ValueError, match="placeholders"):
+    with pytest.raises(InputError, match="placeholders"):
         processor()([text], images=[[tiny.picture()] * images])
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests import tiny
 from vlmcli.catalog import CompositionSpec, ModelSpec, PartSpec
 from vlmcli.engine.decode import decode
-from vlmcli.errors import ModelError
+from vlmcli.errors import InputError, ModelError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.assemble import assemble, save_between
 from vlmcli.models.load import load
@@ -58,7 +58,7 @@ def logits_of(vlm: Vlm, inputs: Inputs) -> Tensor:
 
 
 def open_gates(vlm: Vlm) -> None:
-    for layer in vlm.model.cross.layers:
+    for layer in vlm.model.cross_attention.layers:
         layer.gate.data.fill_(0.7)
         layer.feed_forward_gate.data.fill_(-0.4)
 
@@ -90,7 +90,7 @@ def plain_forward(vlm: Vlm, inputs: Inputs) -> Tensor:
     """What a composition computes, written out for one prompt and a Llama: logits [T, V]."""
     model, tensors = vlm.model, inputs.tensors
     crops, starts = tensors["crops"].tolist(), tensors["starts"].tolist()
-    embeddings = model.projector(model.encoder(tensors["pixel_values"]))  # [N, p, E]
+    embeddings = model.projector(model.vision(tensors["pixel_values"]))  # [N, p, E]
     spliced: list[Tensor] = []
     memory: list[tuple[Tensor, int]] = []
     for count, start in zip(crops, starts, strict=True):
@@ -110,8 +110,10 @@ def plain_forward(vlm: Vlm, inputs: Inputs) -> Tensor:
     rotary = llama.rotary_emb(hidden[None], positions)
     mask = torch.full((len(rows), len(rows)), float("-inf")).triu(1)[None, None]
     for number, block in enumerate(llama.layers):
-        if model.cross is not None and number in model.cross.places:
-            hidden = plain_block(model.cross.layers[model.cross.places.index(number)], hidden, memory)
+        if model.cross_attention is not None and number in model.cross_attention.places:
+            hidden = plain_block(
+                model.cross_attention.layers[model.cross_attention.places.index(number)], hidden, memory
+            )
         hidden = block(hidden[None], attention_mask=mask, position_ids=positions, position_embeddings=rotary)[0]
         hidden = hidden[0] if hidden.dim() == 3 else hidden
     return model.decoder.lm_head(llama.norm(hidden))  # type: ignore[no-any-return]
@@ -123,7 +125,7 @@ def test_forward_is_the_plain_reference(
     compose: Compose, fusion: str, sizes: tuple[tuple[int, int], ...], tiles: int
 ) -> None:
     vlm = compose(fusion, tiles=tiles)
-    if vlm.model.cross is not None:
+    if vlm.model.cross_attention is not None:
         open_gates(vlm)
     inputs = vlm.prepare(question(*sizes))
     ours, plain = logits_of(vlm, inputs).softmax(-1), plain_forward(vlm, inputs).softmax(-1)
@@ -133,7 +135,7 @@ def test_forward_is_the_plain_reference(
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_answer_depends_on_the_picture(compose: Compose, fusion: str) -> None:
     vlm = compose(fusion, tiles=4)
-    if vlm.model.cross is not None:
+    if vlm.model.cross_attention is not None:
         open_gates(vlm)
     one, other = (Prompt(question((90, 40)).messages, (tiny.picture(seed, (90, 40)),)) for seed in (1, 2))
     assert (logits_of(vlm, vlm.prepare(one))[-1] - logits_of(vlm, vlm.prepare(other))[-1]).abs().max() > 1e-3
@@ -143,7 +145,7 @@ def test_the_answer_depends_on_the_picture(compose: Compose, fusion: str) -> Non
 def test_cached_decoding_is_one_forward(compose: Compose, fusion: str) -> None:
     """The pictures stay in the cache: a step gets the new id and nothing else."""
     vlm = compose(fusion, tiles=4)
-    if vlm.model.cross is not None:
+    if vlm.model.cross_attention is not None:
         open_gates(vlm)
     inputs = vlm.prepare(question((90, 40)))
     events = list(decode(vlm, inputs, Sampling(max_tokens=6)))
@@ -157,6 +159,24 @@ def test_cached_decoding_is_one_forward(compose: Compose, fusion: str) -> None:
         at = len(inputs.ids) + event.index - 1
         assert abs(float(full[at, event.id]) - event.logprob) < 1e-4
         assert int(full[at].argmax()) == event.id
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_prompts_of_a_batch_see_their_own_pictures(compose: Compose, fusion: str) -> None:
+    vlm = compose(fusion, tiles=4)
+    if vlm.model.cross_attention is not None:
+        open_gates(vlm)
+    asked = [question((90, 40)), question((40, 40), (30, 90), text="What is the difference between these two?")]
+    batch = vlm.prefill_batch(vlm.prepare_batch(asked))
+    alone = [vlm.prefill(vlm.prepare(each)) for each in asked]
+    for step in range(3):
+        together = batch.logits.softmax(-1)  # [B, V]
+        apart = torch.stack([state.logits for state in alone]).softmax(-1)  # [B, V]
+        assert (together - apart).abs().max() < 1e-5, f"a padded batch differs at step {step}"
+        ids = together.argmax(-1).tolist()
+        vlm.step_batch(batch, ids)
+        for state, token_id in zip(alone, ids, strict=True):
+            vlm.step(state, token_id)
 
 
 def test_closed_gates_leave_the_decoder_as_it_was(compose: Compose, model: Callable[[str], Vlm]) -> None:
@@ -176,15 +196,18 @@ def test_closed_gates_leave_the_decoder_as_it_was(compose: Compose, model: Calla
 def test_gradients_reach_only_what_is_not_frozen(compose: Compose, fusion: str) -> None:
     vlm = compose(fusion, tiles=4)
     composed = vlm.model
-    composed.freeze(["encoder", "decoder"])
-    if composed.cross is not None:
+    composed.freeze(["vision", "decoder"])
+    if composed.cross_attention is not None:
         open_gates(vlm)
     inputs = vlm.prepare(question((90, 40)))
     composed(**inputs.tensors, labels=inputs.tensors["input_ids"].clamp(max=200)).loss.backward()
-    learning = {"projector": composed.projector, **({"cross": composed.cross} if composed.cross else {})}
+    learning = {
+        "projector": composed.projector,
+        **({"cross_attention": composed.cross_attention} if composed.cross_attention else {}),
+    }
     for name, part in learning.items():
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters()), name
-    for part in (composed.encoder, composed.decoder):
+    for part in (composed.vision, composed.decoder):
         assert all(p.grad is None for p in part.parameters())
 
 
@@ -208,7 +231,7 @@ def test_any_encoder_meets_any_projector(compose: Compose, vision: str, kind: st
     options = {"kind": kind, **({"heads": 4} if kind == "perceiver" else {})}
     vlm = compose("concat", vision=vision, projector=PartSpec(options=options))
     inputs = vlm.prepare(question((40, 40)))
-    assert sum(inputs.is_image) == vlm.model.projector.tokens(vlm.model.encoder.tokens)
+    assert sum(inputs.is_image) == vlm.model.projector.tokens(vlm.model.vision.tokens)
     assert len(list(decode(vlm, inputs, Sampling(max_tokens=3)))) == 3
     assert vlm.info.notes == ("the projector is random: it has not been trained",)
 
@@ -230,12 +253,12 @@ def test_a_mixture_of_experts_is_a_decoder_like_any_other(compose: Compose, tmp_
 def test_what_was_saved_random_says_so_until_it_is_trained(compose: Compose, tmp_path: Path) -> None:
     first = compose("hybrid")
     file = tmp_path / "projector.safetensors"
-    save_between(first.model, file, ["projector", "cross"])
+    save_between(first.model, file, ["projector", "cross_attention"])
     again = compose("hybrid", projector=PartSpec(file=file))
     assert again.info.notes == first.info.notes and len(first.info.notes) == 2
     for name, value in first.model.projector.state_dict().items():
         assert torch.equal(value, again.model.projector.state_dict()[name])
-    save_between(first.model, file, ["cross"])
+    save_between(first.model, file, ["cross_attention"])
     assert compose("hybrid", projector=PartSpec(file=file)).info.notes == first.info.notes[1:]
     save_between(first.model, file)
     assert compose("cross-attention", projector=PartSpec(file=file)).info.notes == ()
@@ -255,5 +278,5 @@ def test_the_same_seed_gives_the_same_random_projector(compose: Compose) -> None
 
 def test_images_and_placeholders_must_match(compose: Compose) -> None:
     vlm = compose()
-    with pytest.raises(Exception, match="image placeholders for 1 images"):
+    with pytest.raises(InputError, match="0 image placeholders for 1 images"):
         vlm.prepare(Prompt((Message("user", "no slot"),), (tiny.picture(),), raw=True))

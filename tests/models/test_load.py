@@ -69,12 +69,12 @@ def test_missing_weights_are_an_error(folder_of: Any) -> None:
         load_folder(folder)
 
 
-def test_weights_of_another_shape_are_an_error(folder_of: Any) -> None:
+def test_weights_of_another_shape_are_named(folder_of: Any) -> None:
     folder = folder_of("llama")
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"] = torch.ones(8)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"tensor model\.norm\.weight is 8, and config\.json asks for 32"):
         load_folder(folder)
 
 
@@ -100,6 +100,34 @@ def test_a_bad_checkpoint_is_one_line(folder_of: Any, spoil: Callable[[Path], An
     with pytest.raises(ModelError, match=says) as raised:
         load_folder(folder)
     assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["florence2", "pix2struct", "udop", "t5gemma2"])
+def test_families_of_encoder_decoders_say_that_they_are(folder_of: Any, kind: str) -> None:
+    folder = folder_of("llava")
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(ModelError, match=f"{kind}.*encoder-decoder"):
+        load_folder(folder)
+
+
+def test_an_encoder_decoder_says_that_it_is_one(tmp_path: Path) -> None:
+    """BLIP-2 over T5: the same model type as over a decoder."""
+    import transformers as hf
+
+    from tests.tiny.parts import square
+
+    tokens = tiny.tokenizer()
+    processor = hf.Blip2Processor(square(hf.BlipImageProcessor), tokens, num_query_tokens=4)
+    config = hf.Blip2Config(
+        vision_config={**tiny.ENCODER, "image_size": 32, "patch_size": 8},
+        qformer_config={**tiny.ENCODER, "encoder_hidden_size": 32, "vocab_size": len(tokens)},
+        text_config=hf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, vocab_size=len(tokens)),
+        num_query_tokens=4,
+        image_token_index=tokens.convert_tokens_to_ids("<image>"),
+    )
+    folder = tiny.save(tmp_path, hf.Blip2ForConditionalGeneration(config), processor)
+    with pytest.raises(ModelError, match="encoder-decoder"):
+        load_folder(folder)
 
 
 def test_loading_writes_nothing_to_the_terminal(folder_of: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +210,17 @@ def test_torchvision_that_works_is_left_alone(tmp_path: Path) -> None:
 def test_torchvision_that_fails_for_another_reason_says_so(tmp_path: Path) -> None:
     code = "try:\n    " + MEND + "\nexcept RuntimeError as error:\n    print(error)"
     assert run(f"exec({code!r})", fake_torchvision(tmp_path, "raise RuntimeError('quite another')")) == "quite another"
+
+
+def test_loading_mends_torchvision_first(checkpoint: Any) -> None:
+    """In a fresh process, with nothing of transformers' models imported before; a published layout imports some."""
+    for family in ("llama", "nvlm_d"):
+        code = (
+            "from pathlib import Path; from vlmcli.models.load import load; "
+            "from vlmcli.weights.resolve import Checkpoint; "
+            f"print(load(Checkpoint(Path({str(checkpoint(family).folder)!r}), 'tiny', None, None), device='cpu').sees)"
+        )
+        assert run(code) == str(family == "nvlm_d")
 
 
 def test_the_installed_torchvision_imports_in_either_world() -> None:

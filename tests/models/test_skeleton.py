@@ -56,13 +56,13 @@ def test_slots_are_those_of_the_loaded_model(checkpoint: Any, model: Any, family
     text = str(getattr(vlm.processor, "image_token", None) or "") if raw else "Another question"
     inputs = vlm.prepare(Prompt((Message("user", text, 1),), (image,), raw))
     assert bones.image_shape(image) == inputs.images[0]
-    assert bones.image_shape(image).tokens > 0
+    assert bones.image_shape(image).tokens > 0 or vlm.image_token_id is None  # GIT's images take no slots
 
 
 @pytest.mark.parametrize("family", list(tiny.DUALS))
 def test_patches_are_those_of_the_loaded_model(checkpoint: Any, model: Any, family: str) -> None:
-    bones, image = skeleton(checkpoint(family)), tiny.picture(1, (64, 30))
-    embedded = model(family).embed_image(image)
+    bones, image, dual = skeleton(checkpoint(family)), tiny.picture(1, (64, 30)), model(family)
+    (embedded,) = dual.embed_images([dual.prepare_image(image)])
     shape = bones.image_shape(image)
     assert (shape.resized, shape.tokens) == (embedded.resized, embedded.tokens)
 
@@ -80,7 +80,7 @@ def test_the_header_of_the_weights_is_enough(folder_of: Any) -> None:
         (lambda folder: (folder / "model.safetensors").unlink(), "the dtype is that of config.json: .*no safetensors"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 4), "cut short"),
         (lambda folder: edit(folder, model_type="no-such-thing"), "transformers knows no models of type 'no-such-th"),
-        (lambda folder: edit(folder, model_type="vit"), "vlm cannot run it: models of type 'vit'"),
+        (lambda folder: edit(folder, model_type="wav2vec2"), "vlm cannot run it: models of type 'wav2vec2'"),
         (
             lambda folder: edit(folder, vision_config={"model_type": "siglip_vision_model", "hidden_size": 33}),
             "transformers cannot build it: embed_dim",

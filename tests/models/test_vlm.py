@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests import tiny
+from tests.families import FAMILIES, Family
 from vlmcli.errors import ContextOverflow, InputError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.types import Message
@@ -52,11 +53,15 @@ def test_a_raw_prompt_needs_a_slot_for_each_image(model: Any, family: str) -> No
     assert any(model(family).prepare(question(1, f"{slot} What?", raw=True)).is_image)
 
 
-@pytest.mark.parametrize("family", [family for family in tiny.GENERATORS if family != "llama"])
-def test_slots_are_counted_for_each_image(model: Any, family: str) -> None:
-    vlm = model(family)
-    text = "<image><image>What?" if family == "paligemma" else "What?"
-    inputs = vlm.prepare(question(2, text, raw=family == "paligemma"))
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.method != "none"], ids=lambda family: family.tiny)
+def test_slots_are_counted_for_each_image(model: Any, family: Family) -> None:
+    vlm = model(family.tiny)
+    one = vlm.prepare(question(1))
+    assert one.images[0].tokens == sum(one.is_image)
+    assert one.images[0].tokens > 0 or family.tiny == "git"  # its features stand before the text
+    if "two images" in family.refused:
+        return
+    inputs = vlm.prepare(question(2))
     assert sum(shape.tokens for shape in inputs.images) == sum(inputs.is_image) > 0
     assert inputs.images[0].tokens == inputs.images[1].tokens
 

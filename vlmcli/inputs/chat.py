@@ -40,6 +40,15 @@ class Encoded:
     image_tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class EncodedBatch:
+    """What the processor made of several prompts: ``tensors`` [B, T], padded on the left; the rest prompt by prompt."""
+
+    texts: tuple[str, ...]
+    tensors: Mapping[str, Any]
+    image_tokens: tuple[tuple[int, ...], ...]
+
+
 def has_template(processor: Any, template: str | None = None) -> bool:
     """Whether this model knows how a conversation is written."""
     return bool(template or _own_template(processor))
@@ -57,16 +66,35 @@ def encode(processor: Any, prompt: Prompt, template: str | None = None, slot_id:
     Raises:
         InputError: no template, a template that refuses, images and slots that do not match in number.
     """
-    _check_images(processor, prompt)
-    text = prompt.messages[-1].text if prompt.raw else render(processor, prompt.messages, template)
+    batch = encode_batch(processor, (prompt,), template, slot_id)
+    return Encoded(batch.texts[0], batch.tensors, batch.image_tokens[0])
+
+
+def encode_batch(
+    processor: Any, prompts: Sequence[Prompt], template: str | None = None, slot_id: int | None = None
+) -> EncodedBatch:
+    """The same for several prompts at once.
+
+    Raises InputError as ``encode`` does, and where these prompts can only be taken one by one.
+    """
+    for prompt in prompts:
+        _check_images(processor, prompt)
+    raw = prompts[0].raw
+    if any(prompt.raw != raw for prompt in prompts):
+        raise InputError("raw prompts and others cannot share a batch")
+    texts = tuple(p.messages[-1].text if raw else render(processor, p.messages, template) for p in prompts)
+    images = [list(prompt.images) for prompt in prompts]
     try:
-        tensors = dict(_process(processor, text, prompt))
-    except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
-        message = f"the model's processor refuses this prompt: {first_line(error)}"
-        raise InputError(message, hint=_RAW_HINT if prompt.raw else None) from error
-    offsets = tensors.pop("text_replacement_offsets", None)
+        tensors = dict(_process(processor, texts, images, raw))
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration, AttributeError) as error:
+        these = "this prompt" if len(prompts) == 1 else "these prompts together"
+        message = f"the model's processor refuses {these}: {first_line(error)}"
+        raise InputError(message, hint=_RAW_HINT if raw else None) from error
+    offsets = tensors.pop("text_replacement_offsets", None) or [None] * len(prompts)
     tensors.pop("labels", None)  # PaliGemma's processor adds them: training targets, not inputs
-    return Encoded(text, tensors, _slots_per_image(processor, tensors, offsets, len(prompt.images), slot_id))
+    rows = zip(tensors["input_ids"].tolist(), offsets, images, strict=True)
+    slots = tuple(_slots_per_image(processor, ids, replaced, len(own), slot_id) for ids, replaced, own in rows)
+    return EncodedBatch(texts, tensors, slots)
 
 
 def render(processor: Any, messages: Sequence[Message], template: str | None = None) -> str:
@@ -126,8 +154,13 @@ def _turn(processor: Any, message: Message, as_lists: bool) -> dict[str, Any]:
     if as_lists:
         parts: list[dict[str, str]] = [{"type": "image"}] * message.images
         return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
-    slots = f"{getattr(processor, 'image_token', '')}\n" * message.images
+    slots = f"{_slot(processor)}\n" * message.images
     return {"role": message.role, "content": slots + message.text}
+
+
+def _slot(processor: Any) -> str:
+    """The placeholder that stands for an image in a prompt's text; empty where the family has none."""
+    return str(getattr(processor, "image_token", None) or "")
 
 
 def _refuse_placeholders(processor: Any, messages: Sequence[Message]) -> None:
@@ -136,7 +169,7 @@ def _refuse_placeholders(processor: Any, messages: Sequence[Message]) -> None:
         return
     named = {v for k, v in vars(processor).items() if k.endswith("_token") and isinstance(v, str)}
     placeholders = named & set(processor.tokenizer.get_added_vocab())  # some name a plain line break
-    for placeholder in sorted(placeholders | set(processor.all_special_multimodal_tokens)):
+    for placeholder in sorted(placeholders | {str(token) for token in processor.all_special_multimodal_tokens}):
         if any(placeholder in message.text for message in messages):
             raise InputError(
                 f"the prompt contains {placeholder!r}, which this model reads as an image or another special slot",
@@ -145,12 +178,15 @@ def _refuse_placeholders(processor: Any, messages: Sequence[Message]) -> None:
 
 
 def _check_nothing_dropped(processor: Any, messages: Sequence[Message], text: str) -> None:
-    """Some templates ignore system prompts or images without a word."""
+    """Some templates ignore system prompts or images without a word.
+
+    No slot at all is left to the processor: Fuyu's writes its own.
+    """
     for message in messages:
         if message.role != "assistant" and message.text.strip() not in text:
             raise InputError(f"the model's chat template drops the {message.role} message")
-    expected, slot = sum(message.images for message in messages), getattr(processor, "image_token", None)
-    if slot and text.count(slot) != expected:
+    expected, slot = sum(message.images for message in messages), _slot(processor)
+    if slot and text.count(slot) not in (0, expected):
         raise InputError(f"the chat template made {text.count(slot)} image slots for {expected} images")
 
 
@@ -162,39 +198,46 @@ def _check_images(processor: Any, prompt: Prompt) -> None:
         raise InputError(f"the messages show {shown} images, and {len(prompt.images)} were given")
 
 
-def _process(processor: Any, text: str, prompt: Prompt) -> Mapping[str, Any]:
-    """Call the processor (images nested: one list for the one prompt), or a text-only model's tokenizer."""
+def _process(processor: Any, texts: Sequence[str], images: list[list[Image.Image]], raw: bool) -> Mapping[str, Any]:
+    """Call the processor (images nested: one list for each prompt), or a text-only model's tokenizer."""
     tokenizer = getattr(processor, "tokenizer", processor)
     kwargs: dict[str, Any] = {"return_tensors": "pt"}
-    templated = not prompt.raw
-    begins = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    if begins or (templated and tokenizer is processor):
+    begins = bool(tokenizer.bos_token) and all(text.startswith(tokenizer.bos_token) for text in texts)
+    if begins or (not raw and tokenizer is processor):
         kwargs["add_special_tokens"] = False  # the template has written them already
-    if prompt.images:
-        if len(prompt.images) > 1 and getattr(processor, "image_token", None):
+    if len(texts) > 1:
+        tokenizer.padding_side = "left"  # some processors read it there
+        kwargs |= {"padding": True, "padding_side": "left", "return_attention_mask": True}
+    if any(images):
+        if any(len(own) > 1 for own in images) and _slot(processor):
             kwargs["return_text_replacement_offsets"] = True
-        return processor(text=[text], images=[list(prompt.images)], **kwargs)  # type: ignore[no-any-return]
+        try:
+            return processor(text=list(texts), images=images, **kwargs)  # type: ignore[no-any-return]
+        except ValueError:
+            # GOT-OCR's takes one image for each prompt, and those not in lists.
+            if any(len(own) != 1 for own in images):
+                raise
+            return processor(text=list(texts), images=[own[0] for own in images], **kwargs)  # type: ignore[no-any-return]
     try:
-        return processor(text=[text], **kwargs)  # type: ignore[no-any-return]
+        return processor(text=list(texts), **kwargs)  # type: ignore[no-any-return]
     except ValueError:
         # Some processors insist on an image; the text alone is still a prompt, unless it has a slot for one.
-        slot = getattr(processor, "image_token", None)
-        if tokenizer is processor or (slot and slot in text):
+        slot = _slot(processor)
+        if tokenizer is processor or (slot and any(slot in text for text in texts)):
             raise
-        return tokenizer([text], **kwargs)  # type: ignore[no-any-return]
+        return tokenizer(list(texts), **kwargs)  # type: ignore[no-any-return]
 
 
 def _slots_per_image(
-    processor: Any, tensors: Mapping[str, Any], offsets: Any, images: int, slot_id: int | None
+    processor: Any, ids: Sequence[int], replaced: Any, images: int, slot_id: int | None
 ) -> tuple[int, ...]:
     """How many slots each image got: by the replaced placeholders, else by the runs of slots, else in equal parts."""
     if not images or slot_id is None:
         return (0,) * images
-    ids = [int(i) for i in tensors["input_ids"][0]]
     total = ids.count(slot_id)
-    if offsets:
+    if replaced:
         slot = processor.tokenizer.convert_ids_to_tokens(slot_id)
-        counts = [part["replacement"].count(slot) for part in offsets[0] if part["type"] == "image"]
+        counts = [part["replacement"].count(slot) for part in replaced if part["type"] == "image"]
         if len(counts) == images and sum(counts) == total:
             return tuple(counts)
     runs = [len(run) for run in re.findall("x+", "".join("x" if i == slot_id else "." for i in ids))]

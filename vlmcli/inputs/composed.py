@@ -1,19 +1,30 @@
 """The processor of a composition: text with slots, and pictures cut to the encoder's size.
 
-It answers to what ``inputs.chat`` asks of a transformers processor. Shapes: N crops, I images, T positions.
+It answers to what ``inputs.chat`` asks of a transformers processor. Shapes: B prompts, T positions, I images, N crops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
 
+from vlmcli.errors import InputError
 from vlmcli.inputs.tiling import crops
 
 SLOT = "<image>"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One prompt: its ids, where its images begin, and their crops."""
+
+    ids: list[int]
+    starts: list[int]
+    crops: list[list[Image.Image]]
 
 
 class ComposedProcessor:
@@ -59,30 +70,38 @@ class ComposedProcessor:
     def __call__(
         self,
         text: Sequence[str],
-        images: Sequence[Sequence[Image.Image]] = ((),),
+        images: Sequence[Sequence[Image.Image]] = (),
         add_special_tokens: bool = True,
         **_: Any,
     ) -> dict[str, Any]:
-        """One prompt and its images.
+        """Prompts and their images, padded on the left.
 
-        Returns ``input_ids`` and ``attention_mask`` int64 [1, T]; with images also ``pixel_values`` [N, 3, H, W],
-        ``crops`` int64 [I] (of each image; the thumbnail comes first) and ``starts`` int64 [I], the position from
-        which on an image can be looked at.
+        Returns ``input_ids`` and ``attention_mask`` int64 [B, T]; with images also ``pixel_values`` [N, 3, H, W],
+        ``crops`` int64 [I] (of each image; the thumbnail comes first), ``owners`` int64 [I], the prompt that shows an
+        image, and ``starts`` int64 [I], the position from which on it can be looked at.
 
-        Raises ValueError where slots and images differ in number.
+        Raises InputError where slots and images differ in number.
         """
-        (prompt,), (pictures,) = text, images
+        rows = [self._row(t, p, add_special_tokens) for t, p in zip(text, images or [()] * len(text), strict=True)]
+        longest = max(len(row.ids) for row in rows)
+        pads = [longest - len(row.ids) for row in rows]
+        padding = self.tokenizer.pad_token_id or 0  # masked: which token it is does not matter
+        ids = [[padding] * pad + row.ids for row, pad in zip(rows, pads, strict=True)]
+        seen = [[0] * pad + [1] * len(row.ids) for row, pad in zip(rows, pads, strict=True)]
+        made: dict[str, Any] = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(seen)}
+        if any(row.crops for row in rows):
+            made["pixel_values"] = self._pixels([crop for row in rows for own in row.crops for crop in own])
+            made["crops"] = torch.tensor([len(own) for row in rows for own in row.crops])
+            made["owners"] = torch.tensor([number for number, row in enumerate(rows) for _ in row.crops])
+            made["starts"] = torch.tensor([p + s for row, p in zip(rows, pads, strict=True) for s in row.starts])
+        return made
+
+    def _row(self, prompt: str, pictures: Sequence[Image.Image], add_special_tokens: bool) -> _Row:
         ids = self.tokenizer(prompt, add_special_tokens=add_special_tokens)["input_ids"]
         if ids.count(self._slot_id) != len(pictures):
-            raise ValueError(f"{ids.count(self._slot_id)} image placeholders for {len(pictures)} images")
+            raise InputError(f"the prompt has {ids.count(self._slot_id)} image placeholders for {len(pictures)} images")
         cut = [self._cut(picture) for picture in pictures]
-        ids, starts = self._with_slots(ids, [self._slots(len(each)) if self._slots else 0 for each in cut])
-        made: dict[str, Any] = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)).long()}
-        if pictures:
-            made["pixel_values"] = self._pixels([crop for each in cut for crop in each])
-            made["crops"] = torch.tensor([len(each) for each in cut])
-            made["starts"] = torch.tensor(starts)
-        return made
+        return _Row(*self._with_slots(ids, [self._slots(len(own)) if self._slots else 0 for own in cut]), cut)
 
     def _cut(self, picture: Image.Image) -> list[Image.Image]:
         return [picture] if self._max_tiles == 1 else crops(picture, self._side_px, self._max_tiles)

@@ -1,8 +1,8 @@
 """The parts that models.toml names for a composition -> one model.
 
 A part comes from a checkpoint of its own or out of a bigger one, and a projector also from a safetensors file: the
-tensors below ``projector.`` are the projector's, those below ``cross.`` the gated layers'. What has no weights starts
-random, and the model says so.
+tensors below ``projector.`` are the projector's, those below ``cross_attention.`` the gated layers'. What has no
+weights starts random, and the model says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNUSED = ("pooler", "classifier", "head", "mask_token")  # of an encoder: a com
 RANDOM = "random"
 """The key in a safetensors file's metadata that names the parts whose weights are still those that chance gave."""
 
-_CALLED = {"projector": "the projector", "cross": "the cross-attention"}
+_CALLED = {"projector": "the projector", "cross_attention": "the cross-attention"}
 
 
 def assemble(
@@ -71,11 +71,13 @@ def notes(model: Composition) -> tuple[str, ...]:
 def save_between(model: Composition, file: Path, random: Sequence[str] = ()) -> None:
     """Write projector and gated layers as one safetensors file: under another name first, then in its place.
 
-    ``random`` names those of them (``projector``, ``cross``) that have not been trained. Raises OSError.
+    ``random`` names those of them (``projector``, ``cross_attention``) that have not been trained. Raises OSError.
     """
     tensors = {f"projector.{name}": value.contiguous() for name, value in model.projector.state_dict().items()}
-    if model.cross is not None:
-        tensors |= {f"cross.{name}": value.contiguous() for name, value in model.cross.state_dict().items()}
+    if model.cross_attention is not None:
+        tensors |= {
+            f"cross_attention.{name}": value.contiguous() for name, value in model.cross_attention.state_dict().items()
+        }
     part = file.with_name(file.name + ".part")
     try:
         part.write_bytes(safetensors.torch.save(tensors, metadata={RANDOM: " ".join(random)}))
@@ -171,7 +173,7 @@ def _between(
     if spec.fusion != "concat":
         heads, blocks = int(decoder.config.num_attention_heads), int(decoder.config.num_hidden_layers)
         cross = CrossAttention(decoder_width, heads, blocks, spec.every)
-    for name, part in (("projector", projector), ("cross", cross)):
+    for name, part in (("projector", projector), ("cross_attention", cross)):
         if part is not None and not _load(part, weights, name):
             random.append(name)
     return projector, cross, tuple(random)
@@ -198,7 +200,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], list[str]]:
             random = (opened.metadata() or {}).get(RANDOM, "").split()
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot read the projector's weights {file}: {error}") from error
-    if not any(name.startswith(("projector.", "cross.")) for name in tensors):
+    if not any(name.startswith(("projector.", "cross_attention.")) for name in tensors):
         tensors = {f"projector.{name}": value for name, value in tensors.items()}
     return tensors, [name for name in random if name in _CALLED]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from vlmcli.catalog import Fusion
 from vlmcli.models.encoder import Encoder, Patches
@@ -21,14 +22,17 @@ from vlmcli.models.fusion import CrossAttention, Memory, Seen, splice
 
 @dataclass(frozen=True)
 class Config:
-    """What of a configuration others read: the decoder's own, and the slot's id (None where nothing is spliced)."""
+    """What others read of a configuration, under transformers' names; no slot's id where nothing is spliced."""
 
-    decoder: Any
+    vision_config: Any
+    text_config: Any
     image_token_id: int | None
+    fusion: Fusion
+    model_type: str = "composition"
 
     def get_text_config(self) -> Any:
-        """The decoder's configuration, under transformers' name for it."""
-        return self.decoder
+        """The decoder's configuration."""
+        return self.text_config
 
 
 @dataclass
@@ -40,42 +44,33 @@ class Cache:
     length: int
 
 
-@dataclass
-class Output:
-    """Logits [B, T or fewer, V], and the cache; ``loss`` where labels were given."""
-
-    logits: Tensor
-    past_key_values: Cache
-    loss: Tensor | None = None
-
-
 class Composition(nn.Module):
     """The parts joined by a fusion.
 
     Args:
-        encoder: crops [N, 3, H, W] -> features [N, P, D].
+        vision: crops [N, 3, H, W] -> features [N, P, D].
         projector: features [N, P, D] -> embeddings [N, p, E].
         decoder: a causal language model of transformers.
         fusion: ``concat``, ``cross-attention`` or ``hybrid``.
-        cross: the gated layers; None for ``concat``.
+        cross_attention: the gated layers; None for ``concat``.
         image_token_id: the id of a slot, which the decoder need not know; None where nothing is spliced.
-        random: which of ``projector`` and ``cross`` have not been trained.
+        random: which of ``projector`` and ``cross_attention`` have not been trained.
     """
 
     def __init__(
         self,
-        encoder: Encoder | Patches,
+        vision: Encoder | Patches,
         projector: nn.Module,
         decoder: Any,
         fusion: Fusion,
-        cross: CrossAttention | None,
+        cross_attention: CrossAttention | None,
         image_token_id: int | None,
         random: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        self.encoder, self.projector, self.decoder, self.cross = encoder, projector, decoder, cross
+        self.vision, self.projector, self.decoder, self.cross_attention = vision, projector, decoder, cross_attention
         self.fusion, self.random = fusion, random
-        self.config = Config(decoder.config, image_token_id)
+        self.config = Config(getattr(vision, "config", None), decoder.config, image_token_id, fusion)
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +97,7 @@ class Composition(nn.Module):
         return self.decoder.get_output_embeddings()
 
     def freeze(self, parts: Iterable[str]) -> None:
-        """Leave ``encoder``, ``projector``, ``decoder`` or ``cross`` as they are when training."""
+        """Leave ``vision``, ``projector``, ``decoder`` or ``cross_attention`` as they are when training."""
         for name in parts:
             getattr(self, name).requires_grad_(False)
 
@@ -113,7 +108,7 @@ class Composition(nn.Module):
             pixel_values: the crops of all images [N, 3, H, W], each image's thumbnail first.
             crops: int64 [I], how many of them each image has.
         """
-        embeddings = self.projector(self.encoder(pixel_values))  # [N, p, E]
+        embeddings = self.projector(self.vision(pixel_values))  # [N, p, E]
         images = embeddings.split(crops.tolist())
         if self.fusion == "concat":
             return Seen([image.flatten(0, 1) for image in images], [])
@@ -127,36 +122,62 @@ class Composition(nn.Module):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         crops: Tensor | None = None,
+        owners: Tensor | None = None,
         starts: Tensor | None = None,
         mm_encoder_outputs: Mapping[str, Seen] | None = None,
         past_key_values: Cache | None = None,
         labels: Tensor | None = None,
         use_cache: bool = False,
         logits_to_keep: int = 0,
-    ) -> Output:
+        return_dict: bool = True,
+    ) -> CausalLMOutputWithPast:
         """Read ids [B, T] with the pictures in them.
 
-        ``crops`` [I] says how many crops each image has, ``starts`` [I] from which position on it can be looked at;
-        ``mm_encoder_outputs`` takes pictures that ``get_image_features`` has encoded before.
+        ``crops``, ``owners`` and ``starts`` [I] are what the processor says of each image; ``mm_encoder_outputs`` takes
+        pictures that ``get_image_features`` has encoded before.
         """
         seen = mm_encoder_outputs["image"] if mm_encoder_outputs else None
         if seen is None and pixel_values is not None and crops is not None:
             seen = self.get_image_features(pixel_values, crops)
-        past = past_key_values.length if past_key_values else 0
-        memory = past_key_values.memory if past_key_values else self._remember(seen, starts)
-        with self._reading(memory, past, input_ids.shape[1]):
+        past = past_key_values or Cache(None, self._remember(seen, owners, starts), 0)
+        with self._reading(past, *input_ids.shape):
             output = self.decoder(
                 inputs_embeds=self._embed(input_ids, seen),
                 attention_mask=attention_mask,
-                past_key_values=past_key_values.decoder if past_key_values else None,
+                position_ids=position_ids,
+                past_key_values=past.decoder,
                 labels=labels,
                 use_cache=use_cache,
                 logits_to_keep=logits_to_keep,
             )
-        cache = Cache(output.past_key_values, memory, past + input_ids.shape[1])
-        return Output(output.logits, cache, output.loss)
+        cache = Cache(output.past_key_values, past.memory, past.length + input_ids.shape[1])
+        return CausalLMOutputWithPast(output.loss, output.logits, cache)
+
+    # What transformers' generate asks of a model from step to step; positions and masks are the decoder's affair.
+
+    def prepare_inputs_for_generation(
+        self, ids: Tensor, next_sequence_length: int | None = None, **carried: Any
+    ) -> dict[str, Any]:
+        """``forward``'s arguments: the whole prompt with its pictures, or the last ``next_sequence_length`` ids."""
+        carried.pop("is_first_iteration", None)
+        if next_sequence_length is None:
+            return {"input_ids": ids, **carried}
+        kept = ("attention_mask", "past_key_values", "use_cache")
+        positions = carried.get("position_ids")
+        return {
+            "input_ids": ids[:, -next_sequence_length:],
+            "position_ids": None if positions is None else positions[:, -next_sequence_length:],
+            **{name: carried[name] for name in kept if name in carried},
+        }
+
+    def _prepare_position_ids_for_generation(self, ids: Tensor, carried: dict[str, Any]) -> Any:
+        return self.decoder._prepare_position_ids_for_generation(ids, carried)
+
+    def _update_model_kwargs_for_generation(self, output: Any, carried: dict[str, Any], *_: Any) -> Any:
+        return self.decoder._update_model_kwargs_for_generation(output, carried, is_encoder_decoder=False)
 
     def _embed(self, ids: Tensor, seen: Seen | None) -> Tensor:
         """Ids [B, T] -> [B, T, E]; the id of a slot, which the decoder may not know, is never looked up."""
@@ -166,12 +187,16 @@ class Composition(nn.Module):
         slots = ids == self.config.image_token_id  # [B, T]
         return splice(embed(ids.masked_fill(slots, 0)), slots, seen.pooler_output)
 
-    def _remember(self, seen: Seen | None, starts: Tensor | None) -> Memory | None:
-        if self.cross is None or seen is None or not seen.memory:
+    def _remember(self, seen: Seen | None, owners: Tensor | None, starts: Tensor | None) -> Memory | None:
+        if self.cross_attention is None or seen is None or not seen.memory:
             return None
-        return self.cross.remember(seen.memory, [0] * len(seen.memory) if starts is None else starts.tolist())
+        nowhere = torch.zeros(len(seen.memory), dtype=torch.long, device=self.device)  # [I]
+        return self.cross_attention.remember(
+            seen.memory, nowhere if owners is None else owners, nowhere if starts is None else starts
+        )
 
-    def _reading(self, memory: Memory | None, start: int, length: int) -> AbstractContextManager[None]:
-        if self.cross is None:
+    def _reading(self, past: Cache, prompts: int, length: int) -> AbstractContextManager[None]:
+        if self.cross_attention is None or past.memory is None:
             return nullcontext()
-        return self.cross.reading(self.decoder.get_decoder().layers, memory, start, length)
+        visible = past.memory.visible(prompts, past.length, length)
+        return self.cross_attention.reading(self.decoder.get_decoder().layers, past.memory, visible)

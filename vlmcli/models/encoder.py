@@ -23,7 +23,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: Any, layer: int | Sequence[int] | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.config = model, model.config
         self.layers = None if layer is None else (layer,) if isinstance(layer, int) else tuple(layer)
         self.side_px = _side_px(model.config)
         self.patch_px = int(_first(model.config.patch_size))

@@ -34,10 +34,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Memory:
-    """Keys and values [1, h, M, e] of every cross-attention layer, and from which position on each of M is visible."""
+    """Keys and values [1, h, M, e] of every cross-attention layer; which prompt sees each of M, from where on."""
 
     keys_values: list[tuple[Tensor, Tensor]]
+    owners: Tensor  # int64 [M]
     starts: Tensor  # int64 [M]
+
+    def visible(self, prompts: int, start: int, length: int) -> Tensor:
+        """What the positions from ``start`` on may look at, bool [B, T, M]."""
+        device = self.starts.device
+        own = torch.arange(prompts, device=device)[:, None, None] == self.owners  # [B, 1, M]
+        return own & (torch.arange(start, start + length, device=device)[:, None] >= self.starts)
 
 
 def splice(embeddings: Tensor, slots: Tensor, features: Sequence[Tensor]) -> Tensor:
@@ -86,15 +93,15 @@ class GatedCrossAttention(nn.Module):
         return self._split(self.key(normed)), self._split(self.value(normed))
 
     def forward(self, hidden: Tensor, keys_values: tuple[Tensor, Tensor], visible: Tensor) -> Tensor:
-        """Hidden states [B, T, E] look at what is ``visible``, bool [T, M]; rows that see nothing stay as they are."""
+        """Hidden states [B, T, E] look at what is ``visible``, bool [B, T, M]; what sees nothing stays as it is."""
         queries = self._split(self.query(self.norm(hidden)))  # [B, h, T, e]
-        sees = visible.any(-1)  # [T]
-        mask = visible | ~sees[:, None]  # a row without a single column would be NaN
+        sees = visible.any(-1, keepdim=True)  # [B, T, 1]
+        mask = (visible | ~sees)[:, None]  # [B, 1, T, M]; a row without a single column would be NaN
         keys, values = (part.expand(len(hidden), -1, -1, -1) for part in keys_values)
         looked = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)  # [B, h, T, e]
         looked = self.out(looked.transpose(1, 2).flatten(2))  # [B, T, E]
-        hidden = hidden + self.gate.tanh() * looked * sees[:, None]
-        return hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden) * sees[:, None]  # type: ignore[no-any-return]
+        hidden = hidden + self.gate.tanh() * looked * sees
+        return hidden + self.feed_forward_gate.tanh() * self.feed_forward(hidden) * sees  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)  # [B, h, T, e]
@@ -110,20 +117,19 @@ class CrossAttention(nn.Module):
         self.places = tuple(range(every - 1, blocks, every))
         self.layers = nn.ModuleList(GatedCrossAttention(width, heads) for _ in self.places)
 
-    def remember(self, memory: Sequence[Tensor], starts: Sequence[int]) -> Memory:
-        """Keys and values of images [m, E] each, of which number i is visible from position ``starts[i]`` on."""
+    def remember(self, memory: Sequence[Tensor], owners: Tensor, starts: Tensor) -> Memory:
+        """Keys and values of images [m, E] each; ``owners`` and ``starts`` int64 [I]: which prompt sees it, where."""
         seen = torch.cat(list(memory))  # [M, E]
-        since = [start for part, start in zip(memory, starts, strict=True) for _ in range(len(part))]
-        return Memory([layer.keys_values(seen) for layer in self._layers()], torch.tensor(since, device=seen.device))
+        counts = torch.tensor([len(part) for part in memory], device=seen.device)  # [I]
+        return Memory(
+            [layer.keys_values(seen) for layer in self._layers()],
+            owners.repeat_interleave(counts),
+            starts.repeat_interleave(counts),
+        )
 
     @contextmanager
-    def reading(self, blocks: Sequence[nn.Module], memory: Memory | None, start: int, length: int) -> Iterator[None]:
-        """While this lasts, the blocks of the decoder see ``memory`` at positions ``start`` to ``start + length``."""
-        if memory is None:
-            yield
-            return
-        positions = torch.arange(start, start + length, device=memory.starts.device)  # [T]
-        visible = positions[:, None] >= memory.starts  # [T, M]
+    def reading(self, blocks: Sequence[nn.Module], memory: Memory, visible: Tensor) -> Iterator[None]:
+        """While this lasts, the blocks of the decoder look at what is ``visible`` of ``memory``, bool [B, T, M]."""
         handles = [
             blocks[place].register_forward_pre_hook(_before(layer, keys_values, visible), with_kwargs=True)
             for place, layer, keys_values in zip(self.places, self._layers(), memory.keys_values, strict=True)

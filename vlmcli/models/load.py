@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -11,11 +11,14 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto as auto
 
+from vlmcli.catalog import Catalog
 from vlmcli.errors import ModelError, VlmError, first_line
+from vlmcli.inputs.chat import has_template
 from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
+from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.skeleton import META, Skeleton
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -67,17 +70,26 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
-    return Vlm(model, processor, info, template=checkpoint.spec.template if checkpoint.spec else None)
+    return Vlm(model, processor, info, template=_template(checkpoint, model.config, processor))
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
     """The kind of model, the model on the CPU, and its processor; a GGUF file is always a text-only decoder."""
     if checkpoint.gguf:
         return "llm", *load_gguf(checkpoint.folder, checkpoint.gguf, dtype)
+    _learn_layout(checkpoint)
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
     kind, loader = _kind(config)
     processor = _processor(checkpoint, kind)
-    return kind, _model(loader, checkpoint, dtype), processor
+    model = _model(loader, checkpoint, dtype)
+    _name_slot(model.config, processor)
+    return kind, model, processor
+
+
+def _name_slot(config: Any, processor: Any) -> None:
+    """Tell a configuration in its publisher's own layout which token is an image slot: only the processor knows."""
+    if getattr(config, "image_token_id", None) == UNKNOWN_TOKEN:
+        config.image_token_id = processor.image_token_id
 
 
 def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Vlm:
@@ -102,6 +114,7 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
     stored: tuple[Weight, ...] = ()
     with _quiet(), _one_line(checkpoint):
         mend_torchvision()
+        _learn_layout(checkpoint)
         config = _any_config(checkpoint)
         if config.model_type in transformers.CONFIG_MAPPING:
             kind, model = _on_meta(config, notes)
@@ -110,11 +123,13 @@ def skeleton(checkpoint: Checkpoint) -> Skeleton:
         if kind in ("vlm", "dual"):
             with _noting(notes, "no image tokens can be counted"):
                 processor = _processor(checkpoint, kind)
+                _name_slot(config, processor)
         with _noting(notes, "the dtype is that of config.json"):
             stored = stored_weights(checkpoint.folder)
     dtype = str(getattr(model, "dtype", None) or config.dtype or "-").removeprefix("torch.")
     info = ModelInfo(checkpoint.id, checkpoint.revision, dtype, META.type)
-    template, licence = (checkpoint.spec.template, checkpoint.spec.licence) if checkpoint.spec else (None, None)
+    template = _template(checkpoint, config, processor) if processor is not None else None
+    licence = checkpoint.spec.licence if checkpoint.spec else None
     return Skeleton(info, config, kind, model, processor, template, licence, stored, tuple(notes))
 
 
@@ -162,12 +177,30 @@ def _kind(config: Any) -> tuple[Kind, Any]:
             f"models of type {config.model_type!r} neither answer about images nor put labels to them",
             hint="vlm reads image-text-to-text, text-only, CLIP- or SigLIP-shaped and image-classifying checkpoints",
         )
+    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
+        raise ModelError(f"this model of type {config.model_type!r} is an encoder-decoder, which vlm cannot run yet")
     named = set(config.architectures or ())
     for kind, classes, loader in candidates:
         if named & ({classes} if isinstance(classes, str) else set(classes)):
             return kind, loader
     kind, _, loader = candidates[0]
     return kind, loader
+
+
+def _learn_layout(checkpoint: Checkpoint) -> None:
+    """Let transformers read a publisher's own layout, where the checkpoint has one."""
+    content, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
+    if content.get("model_type") in PUBLISHED_LAYOUTS:
+        from vlmcli.models.published import teach_published_layouts  # imports models: torchvision must be mended
+
+        teach_published_layouts()
+
+
+def _template(checkpoint: Checkpoint, config: Any, processor: Any) -> str | None:
+    """A chat template of the catalogue: the model's, else its family's if the checkpoint has none of its own."""
+    if checkpoint.spec and checkpoint.spec.template:
+        return checkpoint.spec.template
+    return None if has_template(processor) else Catalog.load().template(config.model_type)
 
 
 def _processor(checkpoint: Checkpoint, kind: Kind) -> Any:
@@ -195,17 +228,24 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are reported instead, each with its name
         **_LOCAL,
     )
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if missing:
+    for name, stored, asked in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"{checkpoint.id}: the tensor {name} is {_size(stored)}, and config.json asks for {_size(asked)}",
+            hint="config.json belongs to another model, or a part of it was changed",
+        )
+    if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{checkpoint.id} lacks {len(missing)} of the weights that its config.json asks for: {missing[0]}",
             hint="the download may be incomplete, or config.json belongs to another model",
         )
-    if model.config.get_text_config().is_encoder_decoder:
-        raise ModelError(f"{checkpoint.id} is an encoder-decoder model, which vlm cannot run yet")
     return model.eval()
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape) or "a single number"
 
 
 @contextmanager

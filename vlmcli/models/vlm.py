@@ -1,9 +1,10 @@
 """The parts joined: encoder, projector and decoder as one machine with three verbs, prepare, prefill and step.
 
-Shapes: T positions of the prompt, C positions of a chunk, D width, V vocabulary. The batch is always one.
+Shapes: B prompts side by side, T positions of the prompt, C positions of a chunk, D width, V vocabulary. A prompt by
+itself is a batch of one without padding.
 
-Every family runs through the same few lines; what differs between them (where image features go, position ids, masks)
-stays inside transformers' own ``forward``.
+Every family runs through the same few lines. What differs between them stays inside transformers: where image features
+go in ``forward``, which positions and masks belong to a step in the methods that ``generate`` itself asks.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from vlmcli.errors import ContextOverflow, InputError, first_line
+from vlmcli.errors import ContextOverflow, InputError, ModelError, VlmError, first_line
 from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.device import memory_guard
+from vlmcli.models.families import family_of
 from vlmcli.types import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
 _PIXELS = ("pixel_values", "pixel_values_images", "image_patches")
+
+# What a decoder inside the model needs of the prompt's arguments once it goes on by itself.
+_DECODERS_OWN = ("attention_mask", "position_ids", "use_cache")
 
 # Positions to which the head is applied at once: [64, V] float32 is 64 MB for a vocabulary of 256,000.
 HEAD_CHUNK = 64
@@ -40,31 +46,63 @@ class ImageShape:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """A prompt, ready for the model.
-
-    ``ids`` has T entries, ``is_image`` says which of them are slots; ``tensors`` are ``forward``'s arguments.
-    """
+class Row:
+    """A prompt as the model counts it: ``ids`` has T entries, ``is_image`` says which of them are slots."""
 
     ids: tuple[int, ...]
     is_image: tuple[bool, ...]
     images: tuple[ImageShape, ...]
+
+
+@dataclass(frozen=True)
+class Inputs(Row):
+    """A prompt, ready for the model: ``tensors`` are ``forward``'s arguments."""
+
     tensors: Mapping[str, Any]
+
+    @property
+    def slots(self) -> int:
+        """Image slots."""
+        return sum(self.is_image)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts side by side, padded on the left to the longest: ``tensors`` are ``forward``'s arguments, [B, T] each.
+
+    The ``rows`` are the prompts without their padding.
+    """
+
+    rows: tuple[Row, ...]
+    tensors: Mapping[str, Any]
+
+    @property
+    def slots(self) -> int:
+        """Image slots of all prompts."""
+        return sum(sum(row.is_image) for row in self.rows)
+
+
+_Prepared = TypeVar("_Prepared", Inputs, Batch)
 
 
 @dataclass
 class State:
-    """A conversation in progress: the KV cache, and the logits [V] of the token that comes next.
+    """A conversation in progress, or B of them: the logits [V] or [B, V] of the token that comes next.
 
-    ``offsets`` are values that some families keep on the model object between steps (the rope offsets of Qwen-VL);
-    they travel with the conversation, so that two of them can take turns.
+    ``ids`` [B, T] is what was read so far. ``carried`` is what ``generate`` would carry from step to step: the KV
+    cache, positions, masks. ``offsets`` are values that some families keep on the model object between steps (the rope
+    offsets of Qwen-VL); they travel with the conversation, so that two of them can take turns.
     """
 
     logits: Tensor
-    length: int
-    cache: Any
+    ids: Tensor
+    carried: dict[str, Any]
     offsets: list[Any] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Positions that were read, padding among them."""
+        return int(self.ids.shape[1])
 
 
 class Vlm:
@@ -80,6 +118,8 @@ class Vlm:
         self.device: torch.device = model.device
         self.eos_ids = _eos_ids(model, self.tokenizer)
         self.image_token_id = _image_token_id(model.config, processor)
+        self._family = family_of(model.config)
+        self._decoder = model.get_submodule(self._family.decoder)  # "" is the model itself
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         self._holders = [module for module in model.modules() if hasattr(module, "rope_deltas")]
 
@@ -105,24 +145,37 @@ class Vlm:
         Raises InputError where the images and their slots do not match, ContextOverflow where nothing would be
         left to answer in.
         """
-        encoded = chat.encode(self.processor, prompt, self.template, self.image_token_id)
-        ids = tuple(int(i) for i in encoded.tensors["input_ids"][0])
-        self._check_length(ids)
-        is_image = tuple(i == self.image_token_id for i in ids)
-        if prompt.images and not any(is_image) and self.image_token_id is not None:
-            raise InputError("the prompt has no slot for its images, so the model would not see them")
-        sizes = _resized(encoded.tensors, len(prompt.images), self.model.config)
-        shapes = tuple(ImageShape(size, n) for size, n in zip(sizes, encoded.image_tokens, strict=True))
-        return Inputs(ids, is_image, shapes, {k: self._place(v) for k, v in encoded.tensors.items()})
+        batch = self.prepare_batch([prompt])
+        return Inputs(**vars(batch.rows[0]), tensors=batch.tensors)
 
-    def encode(self, inputs: Inputs) -> Inputs:
+    def prepare_batch(self, prompts: Sequence[Prompt]) -> Batch:
+        """The same for several prompts, padded on the left to the longest.
+
+        Raises what ``prepare`` does, and InputError where the family's processor takes these only one by one.
+        """
+        if len(prompts) > 1 and self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token  # masked: which token it is does not matter
+        for prompt in prompts:
+            self._check_count(len(prompt.images))
+        encoded = chat.encode_batch(self.processor, prompts, self.template, self.image_token_id)
+        tensors = {self._family.renamed.get(k, k): self._place(v) for k, v in encoded.tensors.items()}
+        sizes = _resized(tensors, sum(len(prompt.images) for prompt in prompts), self.model.config)
+        rows = []
+        for i, (prompt, slots) in enumerate(zip(prompts, encoded.image_tokens, strict=True)):
+            own, sizes = sizes[: len(slots)], sizes[len(slots) :]
+            shapes = tuple(ImageShape(size, n) for size, n in zip(own, slots, strict=True))
+            rows.append(self._row(prompt, tensors, i, shapes))
+        return Batch(tuple(rows), tensors)
+
+    def encode(self, inputs: _Prepared) -> _Prepared:
         """Run the vision encoder and the projector once; the features take the place of the pixels.
 
         Families whose ``forward`` takes no ready features keep their pixels. Raises InputError if the number of
         features differs from the number of slots.
         """
         base = self.model.base_model
-        if not any(name in inputs.tensors for name in _PIXELS) or "mm_encoder_outputs" not in self._accepts:
+        pixels = {name: None for name in _PIXELS if inputs.tensors.get(name) is not None}
+        if not pixels or "mm_encoder_outputs" not in self._accepts:
             return inputs
         wanted = inspect.signature(base.get_image_features).parameters
         arguments = {name: value for name, value in inputs.tensors.items() if name in wanted}
@@ -130,29 +183,61 @@ class Vlm:
             return inputs
         with self._work("encoding the images"):
             features = base.get_image_features(**arguments, return_dict=True)
-        _check_features(features.pooler_output, sum(inputs.is_image))
-        rest = {name: value for name, value in inputs.tensors.items() if name not in _PIXELS}
-        return Inputs(inputs.ids, inputs.is_image, inputs.images, {**rest, "mm_encoder_outputs": {"image": features}})
+        _check_features(features, inputs.slots)
+        # None, not absent: BLIP-2's forward insists on the argument.
+        return replace(inputs, tensors={**inputs.tensors, **pixels, "mm_encoder_outputs": {"image": features}})
 
     def prefill(self, inputs: Inputs) -> State:
         """Read the whole prompt: the cache, and the logits [V] of the first token of the answer."""
-        arguments = dict(self.encode(inputs).tensors)
-        if "logits_to_keep" in self._accepts:
-            arguments["logits_to_keep"] = 1
-        state = State(torch.empty(0), len(inputs.ids), None, [None] * len(self._holders), self._every_step(inputs))
-        with self._work("reading the prompt"), self._offsets(state):
-            output = self.model(**arguments, use_cache=True)
-        state.logits, state.cache = output.logits[0, -1], output.past_key_values  # [V]
+        state = self.prefill_batch(Batch((inputs,), inputs.tensors))
+        state.logits = state.logits[0]  # [V]
         return state
 
     def step(self, state: State, token_id: int) -> Tensor:
-        """Append one token: the logits [V] of the next. The new id and the cache go in, and nothing else."""
-        ids = torch.tensor([[token_id]], device=self.device)  # [1, 1]
-        with self._work("generating"), self._offsets(state):
-            output = self.model(input_ids=ids, past_key_values=state.cache, use_cache=True, **state.extra)
-        state.logits, state.cache = output.logits[0, -1], output.past_key_values  # [V]
-        state.length += 1
+        """Append one token: the logits [V] of the next."""
+        state.logits = self.step_batch(state, [token_id])[0]  # [V]
         return state.logits
+
+    def prefill_batch(self, batch: Batch) -> State:
+        """Read the prompts: the cache, and the logits [B, V] of the first token of each answer."""
+        carried = {**self.encode(batch).tensors, "use_cache": True}
+        ids = carried.pop("input_ids")  # [B, T]
+        if "logits_to_keep" in self._accepts:
+            carried["logits_to_keep"] = 1
+        state = State(torch.empty(0), ids, carried, [None] * len(self._holders))
+        with self._work("reading the prompt"), self._offsets(state):
+            if "position_ids" in inspect.signature(self._decoder.forward).parameters:
+                carried["position_ids"] = self._decoder._prepare_position_ids_for_generation(ids, carried)
+            if (mask := carried.get("attention_mask")) is not None and bool(mask.all()):
+                carried["attention_mask"] = None  # as generate does: nothing is padded, and attention is faster so
+            arguments = self._decoder.prepare_inputs_for_generation(ids, is_first_iteration=True, **carried)
+            output = self._reader(arguments)(**arguments, return_dict=True)
+        if self._decoder is not self.model:
+            state.carried = {name: carried[name] for name in _DECODERS_OWN if name in carried}
+        self._advance(state, output)
+        return state
+
+    def step_batch(self, state: State, token_ids: Sequence[int]) -> Tensor:
+        """Append one token to each conversation: the logits [B, V] of the next."""
+        new = torch.tensor([[token_id] for token_id in token_ids], device=self.device)  # [B, 1]
+        state.ids = torch.cat([state.ids, new], dim=1)  # [B, T + 1]
+        with self._work("generating"), self._offsets(state):
+            arguments = self._decoder.prepare_inputs_for_generation(state.ids, next_sequence_length=1, **state.carried)
+            output = self._decoder(**arguments, return_dict=True)
+        self._advance(state, output)
+        return state.logits
+
+    def _advance(self, state: State, output: Any) -> None:
+        """Take over what a forward pass made; masks and positions grow by the token that comes next."""
+        state.logits = output.logits[:, -1]  # [B, V]
+        output = output.get("language_model_outputs", output)  # BLIP-2's wrap those of the decoder, cache and all
+        with torch.inference_mode():
+            state.carried = self._decoder._update_model_kwargs_for_generation(output, state.carried, False)
+
+    def _reader(self, arguments: Mapping[str, Any]) -> Any:
+        """What reads a prompt: the whole model, or without images the decoder where the model insists on one."""
+        seen = any(name in arguments for name in (*_PIXELS, "mm_encoder_outputs"))
+        return self.model if seen else self._decoder
 
     def logits_at(self, inputs: Inputs, positions: Sequence[int], chunk: int = HEAD_CHUNK) -> Iterator[Tensor]:
         """The logits at ``positions`` of the prompt, [C, V] with C <= ``chunk`` at a time, in order.
@@ -176,17 +261,20 @@ class Vlm:
 
         arguments = dict(self.encode(inputs).tensors)
         with self._work("reading the prompt"), self._hooked(catch), self._offsets(None):
-            self.model(**arguments, use_cache=False)
-        return caught[0]
+            self._reader(arguments)(**arguments, use_cache=False)
+        return caught[0][:, -len(inputs.ids) :]  # GIT's image features stand before the text
 
     def _head(self, hidden: Tensor, token_id: int) -> Tensor:
         """The head and whatever the family does behind it (scales, soft caps): [1, C, D] -> [C, V].
 
         The model's own ``forward`` runs over a single token, and ``hidden`` takes the place of what reaches the head.
         """
+        if self._family.bare_head:
+            with self._work("applying the head"):
+                return self.model.get_output_embeddings()(hidden)[0]  # type: ignore[no-any-return]  # [C, V]
         ids = torch.tensor([[token_id]], device=self.device)  # [1, 1]
         with self._work("applying the head"), self._hooked(lambda _, args: (hidden, *args[1:])), self._offsets(None):
-            return self.model(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]  # [C, V]
+            return self._decoder(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]  # [C, V]
 
     @contextmanager
     def _hooked(self, hook: Any) -> Iterator[None]:
@@ -209,22 +297,40 @@ class Vlm:
     @contextmanager
     def _work(self, doing: str) -> Iterator[None]:
         """One piece of work on the device, as long as it lasts and no longer: inference mode, errors of ours."""
-        with memory_guard(doing), torch.inference_mode():
-            try:
+        try:
+            with memory_guard(doing), torch.inference_mode():
                 yield
-            except (ValueError, IndexError) as error:
-                raise InputError(f"the model refuses this input while {doing}: {first_line(error)}") from error
+        except VlmError:
+            raise
+        except (ValueError, IndexError, RuntimeError) as error:
+            raise InputError(f"the model refuses this input while {doing}: {first_line(error)}") from error
+        except Exception as error:  # a family whose forward is called in another way than all the others
+            raise ModelError(f"{self.info.id} fails while {doing}: {first_line(error)}") from error
 
-    def _every_step(self, inputs: Inputs) -> dict[str, Any]:
-        """Cross-attention decoders (mllama) need to know at every step which images the last position may see."""
-        mask = inputs.tensors.get("cross_attention_mask")
-        return {} if mask is None else {"cross_attention_mask": mask[:, -1:]}
+    def _row(self, prompt: Prompt, tensors: Mapping[str, Any], i: int, images: tuple[ImageShape, ...]) -> Row:
+        """What the model counts of the ``i``-th prompt, its padding left out."""
+        ids, mask = tensors["input_ids"][i], tensors.get("attention_mask")  # [T], [B, T]
+        marks = tensors.get(self._family.slot_mask)
+        slots = ids == (-1 if self.image_token_id is None else self.image_token_id) if marks is None else marks[i]
+        kept = [True] * len(ids) if mask is None else mask[i].bool().tolist()
+        row = Row(tuple(compress(ids.tolist(), kept)), tuple(compress(slots.bool().tolist(), kept)), images)
+        if len(images) == 1:
+            row = replace(row, images=(replace(images[0], tokens=sum(row.is_image)),))
+        self._check_length(row.ids)
+        if prompt.images and not any(row.is_image) and self.image_token_id is not None:
+            raise InputError("the prompt has no slot for its images, so the model would not see them")
+        return row
 
     def _place(self, value: Any) -> Any:
         """To the device; floating values in the model's dtype."""
         if not isinstance(value, Tensor):
             return value
         return value.to(self.device, self.model.dtype) if value.is_floating_point() else value.to(self.device)
+
+    def _check_count(self, images: int) -> None:
+        limit = self._family.images
+        if limit is not None and images > limit:
+            raise InputError(f"this model reads {limit} image in a prompt, and {images} were given")
 
     def _check_length(self, ids: tuple[int, ...]) -> None:
         if not ids:
@@ -252,8 +358,9 @@ def _image_token_id(config: Any, processor: Any) -> int | None:
     return next((i for i in ids if isinstance(i, int)), None)
 
 
-def _check_features(features: Any, slots: int) -> None:
+def _check_features(output: Any, slots: int) -> None:
     """One feature vector for each slot: [P, D] for each image, or all in one tensor [..., D]."""
+    features = output.pooler_output if output.pooler_output is not None else output.last_hidden_state
     parts = features if isinstance(features, (list, tuple)) else [features]
     count = sum(part.numel() // part.shape[-1] for part in parts)
     if count != slots:

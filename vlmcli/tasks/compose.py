@@ -14,7 +14,7 @@ from vlmcli.models.load import load
 from vlmcli.types import Composed, PartSize
 from vlmcli.weights.resolve import resolve
 
-_ROLES = (("vision", "encoder"), ("projector", "projector"), ("cross-attention", "cross"), ("decoder", "decoder"))
+_PARTS = ("vision", "projector", "cross_attention", "decoder")
 
 
 def compose(name: str, table: Mapping[str, Any], catalog: Catalog, path: Path) -> Composed:
@@ -60,11 +60,11 @@ def _sizes(model: Composition, spec: ModelSpec) -> tuple[PartSize, ...]:
     """The parts in the order of the diagram, each with its source and its parameters, tied ones once."""
     assert spec.composition is not None
     sizes = []
-    for role, attribute in _ROLES:
-        part = getattr(model, attribute)
+    for name in _PARTS:
+        part = getattr(model, name)
         if part is None:
             continue
-        declared = getattr(spec.composition, "projector" if role == "cross-attention" else role)
-        source = "random" if attribute in model.random else str(declared.file or declared.source or "the pixels alone")
-        sizes.append(PartSize(role, source, sum(p.numel() for p in part.parameters())))
+        declared = getattr(spec.composition, "projector" if name == "cross_attention" else name)
+        source = "random" if name in model.random else str(declared.file or declared.source or "the pixels alone")
+        sizes.append(PartSize(name.replace("_", "-"), source, sum(p.numel() for p in part.parameters())))
     return tuple(sizes)

@@ -1,0 +1,252 @@
+"""The table of families: what each is, how it is tried, and what it refuses.
+
+The parity suite runs it (tests/models/test_parity.py), and docs/families.md is written from it:
+``python -m tests.families``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+
+Shape = Literal["one image", "two images", "second turn", "no image", "padded batch"]
+SHAPES: tuple[Shape, ...] = ("one image", "two images", "second turn", "no image", "padded batch")
+
+_ONE_IMAGE = "this model reads 1 image in a prompt"
+_SINGLE = {"second turn": "one prompt, no conversation"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row.
+
+    ``tiny`` names the function in tests/tiny that makes its checkpoint, ``type`` is config.json's ``model_type``.
+    ``method``: A, image embeddings take the places of placeholder tokens; B, cross-attention; none, text only.
+    ``refused``: the shapes that the family does not have -> a part of the message with which vlm refuses them.
+    ``reader``: the part of the model that transformers itself must be asked for prompts without an image. ``alone``:
+    whether a prompt in a padded batch gives what it gives by itself, in transformers as here.
+    """
+
+    name: str
+    tiny: str
+    type: str
+    method: Literal["A", "B", "none"]
+    special: str
+    refused: Mapping[str, str] = field(default_factory=dict)
+    reader: str = ""
+    alone: bool = True
+
+    def tries(self, shape: Shape) -> bool:
+        """Whether a shape exists for this family at all: without eyes there is no image."""
+        return self.method != "none" or "image" not in shape or shape == "no image"
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("LLaVA 1.5", "llava", "llava", "A", "the plainest: encoder, two-layer projector, decoder"),
+    Family(
+        "LLaVA-NeXT", "llava_next", "llava_next", "A", "AnyRes: a thumbnail and tiles, a line-break feature per row"
+    ),
+    Family(
+        "LLaVA-OneVision",
+        "llava_onevision",
+        "llava_onevision",
+        "A",
+        "AnyRes for a single image; of several, each is one square",
+    ),
+    Family(
+        "PaliGemma",
+        "paligemma",
+        "paligemma",
+        "A",
+        "attention in both directions over the prompt; chat template from the catalogue",
+        _SINGLE,
+    ),
+    Family("Qwen2-VL", "qwen2_vl", "qwen2_vl", "A", "any resolution; rope in three dimensions"),
+    Family("Qwen2.5-VL", "qwen2_5_vl", "qwen2_5_vl", "A", "window attention in most encoder layers"),
+    Family("Pixtral", "pixtral", "llava", "A", "LLaVA with an encoder for any resolution; a token after each row"),
+    Family("Molmo 2", "molmo2", "molmo2", "A", "overlapping crops; pooled features of several encoder layers"),
+    Family(
+        "Fuyu",
+        "fuyu",
+        "fuyu",
+        "A",
+        "no encoder, a linear layer on patches; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+    ),
+    Family(
+        "Llama 3.2 Vision", "mllama", "mllama", "B", "cross-attention layers; several images each with their own mask"
+    ),
+    Family("InternVL", "internvl", "internvl", "A", "tiles and a thumbnail; pixel shuffle"),
+    Family(
+        "InternVL with InternViT-6B's options",
+        "internvit_6b",
+        "internvl",
+        "A",
+        "normalised queries and keys, RMS norms, no biases in the attention",
+    ),
+    Family(
+        "NVLM-D",
+        "nvlm_d",
+        "NVLM_D",
+        "A",
+        "its published layout, read as InternVL; a tag before each tile; chat template from the catalogue",
+    ),
+    Family(
+        "InternVL, published layout", "internvl_chat", "internvl_chat", "A", "read as InternVL, without its own code"
+    ),
+    Family("Aria", "aria", "aria", "A", "learned queries for the patches; a mixture-of-experts decoder"),
+    Family(
+        "Emu3",
+        "emu3",
+        "emu3",
+        "A",
+        "understanding only: images as words of the vocabulary, from a code book; beside a larger image another answer",
+        alone=False,
+    ),
+    Family("Janus", "janus", "janus", "A", "understanding only: the drawing half of the model is left alone"),
+    Family(
+        "LLaVA, mixture of experts",
+        "llava_moe",
+        "llava",
+        "A",
+        "the shape of MM1.5, whose weights are not public: Mixtral behind a projector",
+    ),
+    Family("Idefics2", "idefics2", "idefics2", "A", "a perceiver resampler"),
+    Family("Idefics3, SmolVLM's base", "idefics3", "idefics3", "A", "tiles with row and column tokens; pixel shuffle"),
+    Family("Gemma 3", "gemma3", "gemma3", "A", "attention in both directions within an image; sliding windows"),
+    Family("Qwen3-VL", "qwen3_vl", "qwen3_vl", "A", "features of several encoder layers enter several decoder layers"),
+    Family("Qwen3-VL, mixture of experts", "qwen3_vl_moe", "qwen3_vl_moe", "A", "the same over routed experts"),
+    Family("Mistral 3", "mistral3", "mistral3", "A", "Pixtral's encoder; four patches become one slot"),
+    Family("ViP-LLaVA", "vipllava", "vipllava", "A", "features of several encoder layers side by side"),
+    Family("Video-LLaVA", "video_llava", "video_llava", "A", "images only: its videos are not read"),
+    Family(
+        "BLIP-2",
+        "blip2",
+        "blip-2",
+        "A",
+        "32 queries for an image; the decoder inside continues; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE},
+        reader="language_model",
+    ),
+    Family(
+        "InstructBLIP",
+        "instructblip",
+        "instructblip",
+        "A",
+        "the queries read the prompt too, its padding among it; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+        reader="language_model",
+        alone=False,
+    ),
+    Family(
+        "Kosmos-2",
+        "kosmos2",
+        "kosmos-2",
+        "A",
+        "a mask marks the slots; padding counts as positions; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+        reader="text_model",
+        alone=False,
+    ),
+    Family("SmolVLM", "smolvlm", "smolvlm", "A", "Idefics3's tiles, smaller"),
+    Family("Aya Vision", "aya_vision", "aya_vision", "A", "the placeholder is not the slot; a tag before each tile"),
+    Family("Command A Vision", "cohere2_vision", "cohere2_vision", "A", "a line break after each tile"),
+    Family("Ovis 2", "ovis2", "ovis2", "A", "patches as mixtures of a visual vocabulary's words"),
+    Family("Llama 4", "llama4", "llama4", "A", "tiles with separators; routed experts; attention in chunks"),
+    Family("LFM2-VL", "lfm2_vl", "lfm2_vl", "A", "a decoder of convolutions and attention"),
+    Family("DeepSeek-VL", "deepseek_vl", "deepseek_vl", "A", "images on a grey square"),
+    Family("Chameleon", "chameleon", "chameleon", "A", "images as words of the vocabulary, all in one square"),
+    Family("GLM-4.1V", "glm4v", "glm4v", "A", "any resolution; rope in three dimensions, counted in its own way"),
+    Family("Qwen3.5", "qwen3_5", "qwen3_5", "A", "linear attention in most layers: a state beside the cache"),
+    Family("Idefics", "idefics", "idefics", "B", "gated cross-attention around every block of a Llama"),
+    Family(
+        "GIT",
+        "git",
+        "git",
+        "A",
+        "image features before the text, without slots in it; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+    ),
+    Family("Llama", "llama", "llama", "none", "text only"),
+    Family("Qwen2", "qwen2", "qwen2", "none", "text only"),
+    Family("Gemma 2", "gemma2", "gemma2", "none", "text only; soft caps behind the head"),
+    Family("Mixtral", "mixtral", "mixtral", "none", "text only; a mixture of experts"),
+)
+
+# Scored against transformers' own forward by tests/models/test_dual.py: name, type, special.
+DUALS: tuple[tuple[str, str, str], ...] = (
+    ("CLIP, OpenCLIP in CLIP's layout", "clip", "a softmax over the texts"),
+    ("SigLIP", "siglip", "a sigmoid for each pair; texts padded to the full length, as in training"),
+    ("SigLIP 2", "siglip2", "NaFlex: an image as a bag of patches with a mask"),
+)
+
+# Models made of parts (docs/models.md): name, method, state. A composition that works is a row here.
+COMPOSITIONS: tuple[tuple[str, str, str], ...] = (
+    ("NVLM-X", "B", "not yet: no weights are public; it is to be a cross-attention composition over any decoder"),
+    ("NVLM-H", "A and B", "not yet: no weights are public; it is to be a hybrid composition"),
+    ("MM1.5", "A", "not yet as a composition: no weights are public; its shape is the mixture-of-experts row above"),
+    ("Baichuan-Omni, image path", "A", "not yet as a composition: its AnyRes shape is that of LLaVA-OneVision above"),
+)
+
+# What does not answer in words, or cannot be loaded, and why: name, reason.
+MISSING: tuple[tuple[str, str], ...] = (
+    ("OWL-ViT, OWLv2", "not yet: a detector's boxes have no command"),
+    ("SAM, OWLSAM", "not yet: a segmenter's masks have no command"),
+    ("Florence-2, Pix2Struct, UDOP, T5Gemma 2, BLIP-2 with T5", "encoder-decoders: refused with a line that says so"),
+    ("Gemma 3n, FastVLM, PerceptionLM", "their encoders need the package timm, which the error names"),
+)
+
+
+def page() -> str:
+    """docs/families.md: the tables above as a page."""
+    lines = [_HEAD, *_table(("family", "`model_type`", "method", *SHAPES, "what is special"), map(_cells, FAMILIES))]
+    lines += ["", _AFTER, "", "## Dual encoders", "", "Scores of `vlm zeroshot`, compared with transformers' own.", ""]
+    lines += _table(
+        ("family", "`model_type`", "result", "what is special"), ((n, f"`{t}`", "yes", s) for n, t, s in DUALS)
+    )
+    lines += ["", "## Compositions", "", *_table(("model", "method", "state"), COMPOSITIONS)]
+    lines += ["", "## Missing", "", *_table(("model", "why"), MISSING)]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = """# Families
+
+Which vision-language models are tried, and what with. For each row the tests make a tiny checkpoint with random weights
+and compare `vlm` with transformers' own `generate` and `forward`: the same greedy tokens, and probabilities that differ
+by 1e-5 at most in float32. Any other checkpoint that transformers loads for image-text-to-text goes the same way.
+
+Method A: image embeddings take the places of placeholder tokens. Method B: they are the keys and values of
+cross-attention layers. `python -m tests.families` writes this page from the table that the tests run.
+"""
+_AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question, an answer, another question;
+  **padded batch**: two prompts of different lengths with images of different sizes, padded on the left.
+- **yes**: the same tokens and probabilities. **together**: so in a batch, which gives another answer than the prompt
+  by itself, in transformers as here. **refused**: the family has no such prompt, and `vlm` says so in one line."""
+
+
+def _cells(family: Family) -> tuple[str, ...]:
+    return (family.name, f"`{family.type}`", family.method, *(_result(family, s) for s in SHAPES), family.special)
+
+
+def _result(family: Family, shape: Shape) -> str:
+    if not family.tries(shape):
+        return "-"
+    if shape in family.refused:
+        return "refused"
+    return "together" if shape == "padded batch" and not family.alone else "yes"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    return [_row(head), _row(("---",) * len(head)), *map(_row, rows)]
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
