@@ -11,8 +11,6 @@ import gguf
 import numpy as np
 import transformers as hf
 
-from tests import tiny
-
 NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -83,7 +81,7 @@ def llama(
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, checkpoint: Path, splits: str) -> None:
-    tokens = tiny.hf.AutoTokenizer.from_pretrained(checkpoint)
+    tokens = hf.AutoTokenizer.from_pretrained(checkpoint)
     core = json.loads(tokens.backend_tokenizer.to_str())["model"]
     vocabulary = sorted(tokens.get_vocab(), key=tokens.get_vocab().__getitem__)
     special = set(tokens.all_special_tokens)

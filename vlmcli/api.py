@@ -275,7 +275,7 @@ def inspect(
 
     Raises ModelNotFound, Offline, ModelError, and InputError or UsageError for images and sizes that cannot be used.
     """
-    from vlmcli.models.load import skeleton
+    from vlmcli.models.outline import skeleton
     from vlmcli.tasks.inspect import inspect as inspect_skeleton
 
     if image_size and image_size[0] * image_size[1] > max_pixels:

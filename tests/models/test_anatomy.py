@@ -12,7 +12,7 @@ import torch
 from tests import families, tiny
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.anatomy import assign, dissect, method, pair
-from vlmcli.models.load import skeleton
+from vlmcli.models.outline import skeleton
 from vlmcli.types import Message, Part, Stack
 from vlmcli.weights.safetensors import Weight
 

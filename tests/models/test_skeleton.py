@@ -14,7 +14,7 @@ from tests import tiny
 from vlmcli.catalog import ModelSpec
 from vlmcli.errors import InputError, ModelError
 from vlmcli.inputs.chat import Prompt
-from vlmcli.models.load import skeleton
+from vlmcli.models.outline import skeleton
 from vlmcli.models.skeleton import Skeleton
 from vlmcli.types import Message
 from vlmcli.weights.resolve import Checkpoint

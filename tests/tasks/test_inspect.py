@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import tiny
+from tests import tiny, tiny_gguf
+from vlmcli.catalog import CompositionSpec, ModelSpec, PartSpec
 from vlmcli.errors import InputError
 from vlmcli.inputs.image import load_image
-from vlmcli.models.load import skeleton
+from vlmcli.models.load import load
+from vlmcli.models.outline import skeleton
 from vlmcli.tasks.inspect import inspect
+from vlmcli.weights.resolve import Checkpoint
 
 
 def test_llava(checkpoint: Any) -> None:
@@ -62,3 +67,28 @@ def test_an_image_that_nobody_asked_for_is_no_reason_to_fail(folder_of: Any, che
     assert anatomy.images == () and "context is 8" in anatomy.notes[0]
     with pytest.raises(InputError, match="context is 8"):
         inspect(bones, image_size=(32, 32))
+
+
+@pytest.mark.parametrize(("fusion", "method"), [("concat", "A"), ("cross-attention", "B"), ("hybrid", "hybrid")])
+def test_a_composition_is_told_by_its_parts(checkpoint: Any, fusion: Any, method: str) -> None:
+    parts = {"vision": checkpoint("siglip"), "decoder": checkpoint("llama")}
+    spec = CompositionSpec(PartSpec("v"), PartSpec(), PartSpec("d"), fusion, every=1, tiles=4)
+    entry = ModelSpec("mine", "vlm", "composition", licence="mit", composition=spec)
+    composed = replace(parts["decoder"], id="mine", spec=entry, parts=parts)
+    anatomy = inspect(skeleton(composed), image_size=(64, 32))
+    model: Any = load(composed, device="cpu")
+    assert (anatomy.method, anatomy.licence, anatomy.context) == (method, "mit", 512)
+    assert anatomy.parameters == sum(p.numel() for p in model.model.parameters())
+    roles = ["encoder", "projector", *(["fusion"] if fusion != "concat" else []), "decoder"]
+    assert [part.role for part in anatomy.parts] == roles
+    assert anatomy.notes == model.info.notes
+    assert anatomy.images[0].tokens == {"concat": 3 * 16, "cross-attention": 0, "hybrid": 16}[fusion]
+
+
+def test_a_gguf_file_is_a_decoder(checkpoint: Any, tmp_path: Path) -> None:
+    tiny_gguf.llama(tmp_path / "tiny.gguf", checkpoint("llama").folder, quantised=True)
+    anatomy = inspect(skeleton(Checkpoint(tmp_path, "tiny", None, None, gguf="tiny.gguf")))
+    whole = inspect(skeleton(checkpoint("llama")))
+    (decoder,) = anatomy.parts
+    assert (anatomy.method, decoder.parameters) == ("none", whole.parameters)
+    assert decoder.size_bytes is not None and decoder.size_bytes < (whole.size_bytes or 0)

@@ -79,8 +79,13 @@ def dissect(config: Any, weights: Sequence[Weight], stored: Sequence[Weight] = (
     )
 
 
-def method(parts: Iterable[Part]) -> Method:
-    """How an image reaches the text, by which parts there are."""
+_FUSIONS: Mapping[str, Method] = {"concat": "A", "cross-attention": "B", "hybrid": "hybrid"}
+
+
+def method(parts: Iterable[Part], config: Any = None) -> Method:
+    """How an image reaches the text: as a composition's configuration says, else by which parts there are."""
+    if (fusion := _value(config, "fusion")) in _FUSIONS:
+        return _FUSIONS[fusion]
     roles = {part.role for part in parts}
     if "text-encoder" in roles:
         return "dual"

@@ -23,7 +23,7 @@ from vlmcli.models import projector as projectors
 from vlmcli.models.composition import Composition
 from vlmcli.models.encoder import Encoder, Patches
 from vlmcli.models.fusion import CrossAttention
-from vlmcli.models.gguf import load_gguf
+from vlmcli.models.gguf import load_gguf, load_gguf_tokenizer, outline_gguf
 from vlmcli.weights.resolve import Checkpoint
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -35,7 +35,7 @@ _CALLED = {"projector": "the projector", "cross_attention": "the cross-attention
 
 
 def assemble(
-    spec: CompositionSpec, parts: Mapping[str, Checkpoint], dtype: torch.dtype, seed: int = 0
+    spec: CompositionSpec, parts: Mapping[str, Checkpoint], dtype: torch.dtype, *, seed: int = 0, weights: bool = True
 ) -> tuple[Composition, ComposedProcessor]:
     """Load the parts and join them.
 
@@ -44,15 +44,16 @@ def assemble(
         parts: the checkpoints of ``vision``, ``decoder`` and ``projector``, as far as the spec names any.
         dtype: of all parts.
         seed: of what has no weights.
+        weights: False leaves everything on torch's meta device: shapes without numbers.
 
     Returns the model in eval mode, and its processor.
     Raises ModelError for parts that are missing or do not fit.
     """
-    wholes = _Wholes(dtype)
+    wholes = _Wholes(dtype, weights)
     decoder, tokenizer, slot = _decoder(wholes, parts["decoder"])
     encoder, image_processor = _encoder(wholes, spec, parts.get("vision"))
     width = int(decoder.config.hidden_size)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), wholes.device:
         torch.manual_seed(seed)
         projector, cross, random = _between(wholes, spec, parts.get("projector"), encoder, decoder)
     per_crop = projector.tokens(encoder.tokens)  # type: ignore[operator]
@@ -89,11 +90,16 @@ def save_between(model: Composition, file: Path, random: Sequence[str] = ()) -> 
 class _Wholes:
     """Checkpoints that parts are taken from: three parts of one checkpoint are read once."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype, weights: bool) -> None:
+        self.dtype, self.weights = dtype, weights
+        self.device = torch.device("cpu" if weights else "meta")
         self._loaded: dict[Path, Any] = {}
 
     def load(self, checkpoint: Checkpoint, auto: Any) -> Any:
+        if checkpoint.folder not in self._loaded and not self.weights:
+            config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
+            with self.device:
+                self._loaded[checkpoint.folder] = auto.from_config(config, dtype=self.dtype)
         if checkpoint.folder not in self._loaded:
             model, report = auto.from_pretrained(
                 checkpoint.folder, dtype=self.dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
@@ -139,6 +145,9 @@ def _image_processor(checkpoint: Checkpoint) -> Any:
 
 def _decoder(wholes: _Wholes, checkpoint: Checkpoint) -> tuple[Any, Any, str]:
     """The causal language model, its tokenizer and its slot, from a text-only checkpoint or an image-text model."""
+    if checkpoint.gguf and not wholes.weights:
+        tokenizer = load_gguf_tokenizer(checkpoint.folder, checkpoint.gguf)
+        return outline_gguf(checkpoint.folder, checkpoint.gguf)[1], tokenizer, SLOT
     if checkpoint.gguf:
         return *load_gguf(checkpoint.folder, checkpoint.gguf, wholes.dtype), SLOT
     whole = wholes.of(checkpoint)
@@ -214,7 +223,8 @@ def _load(part: nn.Module, weights: Mapping[str, Tensor], name: str) -> bool:
     odd = sorted(set(own) ^ set(state)) or sorted(key for key in state if own[key].shape != state[key].shape)
     if odd:
         raise ModelError(f"the weights of {_CALLED[name]} do not fit: {odd[0]}", "was it made for other parts?")
-    part.load_state_dict(own)
+    if not next(part.parameters()).is_meta:
+        part.load_state_dict(own)
     return True
 
 
@@ -224,6 +234,7 @@ def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _check_widths(projector: nn.Module, encoder: Encoder | Patches, width: int) -> None:
     with torch.no_grad():
-        made = projector(torch.zeros(1, encoder.tokens, encoder.width, dtype=next(projector.parameters()).dtype))
+        weight = next(projector.parameters())
+        made = projector(torch.zeros(1, encoder.tokens, encoder.width, dtype=weight.dtype, device=weight.device))
     if made.shape[-1] != width:
         raise ModelError(f"the projector makes embeddings of {made.shape[-1]}, and the decoder takes {width}")

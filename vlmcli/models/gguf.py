@@ -48,6 +48,23 @@ def load_gguf(folder: Path, name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def load_gguf_tokenizer(folder: Path, name: str) -> Any:
+    """The tokenizer in the file ``name`` alone. Raises ModelError."""
+    file = folder / name
+    with _transformers_tamed():
+        return _tokenizer(file, check_gguf(file))
+
+
+def outline_gguf(folder: Path, name: str) -> tuple[Any, Any]:
+    """The configuration in the file ``name``, and the model of it on the meta device. Raises ModelError."""
+    file = folder / name
+    header = check_gguf(file)
+    with _transformers_tamed():
+        config = _config(file, header)
+    with torch.device("meta"):
+        return config, transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
 def _config(file: Path, header: GgufHeader) -> Any:
     try:
         config = transformers.AutoConfig.from_pretrained(file.parent, gguf_file=file.name, **_LOCAL)

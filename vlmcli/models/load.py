@@ -20,13 +20,10 @@ from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
 from vlmcli.models.gguf import load_gguf
-from vlmcli.models.skeleton import META, Skeleton
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
-from vlmcli.weights.folder import stored_weights
 from vlmcli.weights.resolve import Checkpoint
-from vlmcli.weights.safetensors import Weight
 
 Kind = Literal["vlm", "llm", "dual", "classifier"]
 
@@ -41,7 +38,7 @@ _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
     ),
     ("classifier", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, transformers.AutoModelForImageClassification),
 )
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Vlm | Dual | Classifier:
@@ -59,7 +56,7 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     """
     where = pick_device(device)
     numbers = pick_dtype(dtype, where)
-    with _quiet(), _one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
+    with quiet(), one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
         if checkpoint.parts:
             return _composed(checkpoint, numbers, where)
@@ -70,23 +67,23 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
-    return Vlm(model, processor, info, template=_template(checkpoint, model.config, processor))
+    return Vlm(model, processor, info, template=template_of(checkpoint, model.config, processor))
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
     """The kind of model, the model on the CPU, and its processor; a GGUF file is always a text-only decoder."""
     if checkpoint.gguf:
         return "llm", *load_gguf(checkpoint.folder, checkpoint.gguf, dtype)
-    _learn_layout(checkpoint)
-    config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
-    kind, loader = _kind(config)
-    processor = _processor(checkpoint, kind)
+    learn_layout(checkpoint)
+    config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **LOCAL)
+    kind, loader = kind_of(config)
+    processor = processor_of(checkpoint, kind)
     model = _model(loader, checkpoint, dtype)
-    _name_slot(model.config, processor)
+    name_slot(model.config, processor)
     return kind, model, processor
 
 
-def _name_slot(config: Any, processor: Any) -> None:
+def name_slot(config: Any, processor: Any) -> None:
     """Tell a configuration in its publisher's own layout which token is an image slot: only the processor knows."""
     if getattr(config, "image_token_id", None) == UNKNOWN_TOKEN:
         config.image_token_id = processor.image_token_id
@@ -104,70 +101,7 @@ def _info(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, note
     return ModelInfo(checkpoint.id, checkpoint.revision, str(dtype).removeprefix("torch."), str(device), notes)
 
 
-def skeleton(checkpoint: Checkpoint) -> Skeleton:
-    """What the configuration files of a checkpoint make, without its weights; only config.json must be there.
-
-    Raises ModelError where config.json cannot be read. Whatever else is missing or unknown is told in ``notes``.
-    """
-    notes: list[str] = []
-    kind, model, processor = None, None, None
-    stored: tuple[Weight, ...] = ()
-    with _quiet(), _one_line(checkpoint):
-        mend_torchvision()
-        _learn_layout(checkpoint)
-        config = _any_config(checkpoint)
-        if config.model_type in transformers.CONFIG_MAPPING:
-            kind, model = _on_meta(config, notes)
-        else:
-            notes.append(f"transformers knows no models of type {config.model_type!r}")
-        if kind in ("vlm", "dual"):
-            with _noting(notes, "no image tokens can be counted"):
-                processor = _processor(checkpoint, kind)
-                _name_slot(config, processor)
-        with _noting(notes, "the dtype is that of config.json"):
-            stored = stored_weights(checkpoint.folder)
-    dtype = str(getattr(model, "dtype", None) or config.dtype or "-").removeprefix("torch.")
-    info = ModelInfo(checkpoint.id, checkpoint.revision, dtype, META.type)
-    template = _template(checkpoint, config, processor) if processor is not None else None
-    licence = checkpoint.spec.licence if checkpoint.spec else None
-    return Skeleton(info, config, kind, model, processor, template, licence, stored, tuple(notes))
-
-
-def _any_config(checkpoint: Checkpoint) -> Any:
-    """transformers' configuration; for a type that it does not know, the bare values of config.json."""
-    values, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, **_LOCAL)
-    if values.get("model_type") in transformers.CONFIG_MAPPING:
-        return transformers.AutoConfig.from_pretrained(checkpoint.folder, **_LOCAL)
-    bare = transformers.PretrainedConfig.from_dict(values)
-    bare.model_type = values.get("model_type", "")
-    for name, value in vars(bare).items():
-        if name.endswith("_config") and isinstance(value, dict):
-            setattr(bare, name, transformers.PretrainedConfig.from_dict(value))
-    return bare
-
-
-def _on_meta(config: Any, notes: list[str]) -> tuple[Kind | None, Any]:
-    """The kind of model, None for what vlm cannot run; and the model without numbers, None where it cannot be built."""
-    kind: Kind | None = None
-    loader: Any = transformers.AutoModel
-    model = None
-    with _noting(notes, "vlm cannot run it"):
-        kind, loader = _kind(config)
-    with _noting(notes, "transformers cannot build it"), META:
-        model = loader.from_config(config).eval()
-    return kind, model
-
-
-@contextmanager
-def _noting(notes: list[str], consequence: str) -> Iterator[None]:
-    """Write down what goes wrong and what follows from it, and go on."""
-    try:
-        yield
-    except Exception as error:
-        notes.append(f"{consequence}: {error.message if isinstance(error, VlmError) else first_line(error)}")
-
-
-def _kind(config: Any) -> tuple[Kind, Any]:
+def kind_of(config: Any) -> tuple[Kind, Any]:
     """The kind of model and its auto class: what ``architectures`` names, else the first that knows the type."""
     candidates = [
         (kind, names[config.model_type], loader) for kind, names, loader in _KINDS if config.model_type in names
@@ -187,7 +121,7 @@ def _kind(config: Any) -> tuple[Kind, Any]:
     return kind, loader
 
 
-def _learn_layout(checkpoint: Checkpoint) -> None:
+def learn_layout(checkpoint: Checkpoint) -> None:
     """Let transformers read a publisher's own layout, where the checkpoint has one."""
     content, _ = transformers.PretrainedConfig.get_config_dict(checkpoint.folder, local_files_only=True)
     if content.get("model_type") in PUBLISHED_LAYOUTS:
@@ -196,20 +130,20 @@ def _learn_layout(checkpoint: Checkpoint) -> None:
         teach_published_layouts()
 
 
-def _template(checkpoint: Checkpoint, config: Any, processor: Any) -> str | None:
+def template_of(checkpoint: Checkpoint, config: Any, processor: Any) -> str | None:
     """A chat template of the catalogue: the model's, else its family's if the checkpoint has none of its own."""
     if checkpoint.spec and checkpoint.spec.template:
         return checkpoint.spec.template
     return None if has_template(processor) else Catalog.load().template(config.model_type)
 
 
-def _processor(checkpoint: Checkpoint, kind: Kind) -> Any:
+def processor_of(checkpoint: Checkpoint, kind: Kind) -> Any:
     """The checkpoint's processor; for a text-only model its tokenizer, for a classifier its image processor."""
     if kind == "llm":
-        return transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **_LOCAL)
+        return transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **LOCAL)
     if kind == "classifier":
-        return transformers.AutoImageProcessor.from_pretrained(checkpoint.folder, **_LOCAL)
-    processor = transformers.AutoProcessor.from_pretrained(checkpoint.folder, **_LOCAL)
+        return transformers.AutoImageProcessor.from_pretrained(checkpoint.folder, **LOCAL)
+    processor = transformers.AutoProcessor.from_pretrained(checkpoint.folder, **LOCAL)
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
         raise ModelError(
             f"{checkpoint.id} has no complete processor",
@@ -229,7 +163,7 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are reported instead, each with its name
-        **_LOCAL,
+        **LOCAL,
     )
     for name, stored, asked in sorted(report["mismatched_keys"]):
         raise ModelError(
@@ -249,7 +183,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and warnings off stderr: that channel is the command's own."""
     logging = transformers.utils.logging
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
@@ -264,7 +198,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _one_line(checkpoint: Checkpoint) -> Iterator[None]:
+def one_line(checkpoint: Checkpoint) -> Iterator[None]:
     """Whatever transformers raises about a checkpoint, as a ModelError of one line."""
     try:
         yield

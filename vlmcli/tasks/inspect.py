@@ -40,7 +40,7 @@ def inspect(
     return Anatomy(
         model=replace(skeleton.info, dtype=largest.dtype if largest else skeleton.info.dtype),
         family=family(skeleton.config),
-        method=method(parts),
+        method=method(parts, skeleton.config),
         parts=parts,
         licence=skeleton.licence,
         patch=pair(vision, "patch_size") or pair(skeleton.config, "patch_size"),

@@ -17,6 +17,7 @@ from typing import Any
 
 from vlmcli.errors import ModelError
 from vlmcli.weights.damage import AGAIN, refuse_lfs_pointer
+from vlmcli.weights.safetensors import Weight
 
 MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -73,6 +74,16 @@ def check_gguf(file: Path) -> GgufHeader:
     return header
 
 
+def listed(file: Path) -> tuple[Weight, ...]:
+    """Return the file's tensors, read from its header alone; the dtype is ggml's type, such as q4_1."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    return tuple(
+        Weight(t.name, GGMLQuantizationType(t.type).name.lower(), t.shape, _size_bytes(t, GGML_QUANT_SIZES))
+        for t in check_gguf(file).tensors
+    )
+
+
 def _check_start(file: Path, head: bytes) -> None:
     refuse_lfs_pointer(file, head)
     if not head.startswith(MAGIC):
@@ -90,11 +101,15 @@ def _check_size(file: Path, header: GgufHeader, size_bytes: int) -> None:
     for tensor in header.tensors:
         if tensor.type not in sizes:
             raise ModelError(f"{file} holds tensors of type {tensor.type}, which the gguf package does not know")
-        block, block_bytes = sizes[tensor.type]
-        ends.append(tensor.offset + math.prod(tensor.shape) // block * block_bytes)
+        ends.append(tensor.offset + _size_bytes(tensor, sizes))
     if header.data_start + max(ends) > size_bytes:
         there = max(size_bytes - header.data_start, 0)
         raise ModelError(f"{file} is cut short: {there} bytes of tensors of {max(ends)}", AGAIN)
+
+
+def _size_bytes(tensor: GgufTensor, sizes: Mapping[int, tuple[int, int]]) -> int:
+    block, block_bytes = sizes[tensor.type]
+    return math.prod(tensor.shape) // block * block_bytes
 
 
 class _Reader:
