@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vlmcli.catalog import Fusion
+
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 
 Shape = Literal["one image", "two images", "second turn", "no image", "padded batch"]
@@ -184,12 +186,32 @@ DUALS: tuple[tuple[str, str, str], ...] = (
     ("SigLIP 2", "siglip2", "NaFlex: an image as a bag of patches with a mask"),
 )
 
-# Models made of parts (docs/models.md): name, method, state. A composition that works is a row here.
-COMPOSITIONS: tuple[tuple[str, str, str], ...] = (
-    ("NVLM-X", "B", "not yet: no weights are public; it is to be a cross-attention composition over any decoder"),
-    ("NVLM-H", "A and B", "not yet: no weights are public; it is to be a hybrid composition"),
-    ("MM1.5", "A", "not yet as a composition: no weights are public; its shape is the mixture-of-experts row above"),
-    ("Baichuan-Omni, image path", "A", "not yet as a composition: its AnyRes shape is that of LLaVA-OneVision above"),
+CLASSIFIERS: tuple[tuple[str, str], ...] = (("ViT", "vit"), ("ConvNeXt", "convnext"), ("DINOv2", "dinov2"))
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A model made of parts: ``vision`` and ``decoder`` name functions in tests/tiny, the rest is as in models.toml."""
+
+    name: str
+    method: str
+    fusion: Fusion
+    special: str
+    projector: str = "mlp"
+    vision: str = "siglip"
+    decoder: str = "llama"
+    tiles: int = 4
+
+
+COMPOSITIONS: tuple[Composition, ...] = (
+    Composition(
+        "NVLM-X", "B", "cross-attention", "gated cross-attention reads the tiles", "pixel-shuffle-mlp", "internvl"
+    ),
+    Composition(
+        "NVLM-H", "A and B", "hybrid", "the thumbnail spliced, the tiles read", "pixel-shuffle-mlp", "internvl"
+    ),
+    Composition("MM1.5", "A", "concat", "AnyRes over a mixture of experts", "average-pool", "clip", "mixtral"),
+    Composition("Baichuan-Omni, image path", "A", "concat", "AnyRes in LLaVA-OneVision's way"),
 )
 
 # What does not answer in words, or cannot be loaded, and why: name, reason.
@@ -208,7 +230,11 @@ def page() -> str:
     lines += _table(
         ("family", "`model_type`", "result", "what is special"), ((n, f"`{t}`", "yes", s) for n, t, s in DUALS)
     )
-    lines += ["", "## Compositions", "", *_table(("model", "method", "state"), COMPOSITIONS)]
+    lines += ["", "## Classifiers", "", "Logits of `vlm classify`, compared with transformers' own.", ""]
+    lines += _table(("family", "`model_type`", "result"), ((n, f"`{t}`", "yes") for n, t in CLASSIFIERS))
+    lines += ["", "## Compositions", "", _COMPOSED, ""]
+    rows = ((c.name, c.method, f"`{c.fusion}`", f"`{c.projector}`", "yes", c.special) for c in COMPOSITIONS)
+    lines += _table(("model", "method", "fusion", "projector", "result", "what is special"), rows)
     lines += ["", "## Missing", "", *_table(("model", "why"), MISSING)]
     return "\n".join(lines) + "\n"
 
@@ -222,6 +248,8 @@ by 1e-5 at most in float32. Any other checkpoint that transformers loads for ima
 Method A: image embeddings take the places of placeholder tokens. Method B: they are the keys and values of
 cross-attention layers. `python -m tests.families` writes this page from the table that the tests run.
 """
+_COMPOSED = """No weights of these are public: their shapes are [compositions](compositions.md) of tiny random parts, and what
+is compared is the forward pass, with the same written out plainly, position by position."""
 _AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question, an answer, another question;
   **padded batch**: two prompts of different lengths with images of different sizes, padded on the left.
 - **yes**: the same tokens and probabilities. **together**: so in a batch, which gives another answer than the prompt

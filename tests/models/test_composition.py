@@ -12,7 +12,7 @@ import torch
 import transformers as hf
 from torch import Tensor
 
-from tests import tiny
+from tests import families, tiny
 from vlmcli.catalog import CompositionSpec, ModelSpec, PartSpec
 from vlmcli.engine.decode import decode
 from vlmcli.errors import InputError, ModelError
@@ -128,6 +128,17 @@ def test_forward_is_the_plain_reference(
     if vlm.model.cross_attention is not None:
         open_gates(vlm)
     inputs = vlm.prepare(question(*sizes))
+    ours, plain = logits_of(vlm, inputs).softmax(-1), plain_forward(vlm, inputs).softmax(-1)
+    assert (ours - plain).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("row", families.COMPOSITIONS, ids=lambda row: row.name)
+def test_the_models_of_the_table(compose: Compose, row: families.Composition) -> None:
+    projector = PartSpec(options={"kind": row.projector})
+    vlm = compose(row.fusion, row.vision, row.decoder, projector=projector, tiles=row.tiles)
+    if vlm.model.cross_attention is not None:
+        open_gates(vlm)
+    inputs = vlm.prepare(question((90, 40), (40, 40)))
     ours, plain = logits_of(vlm, inputs).softmax(-1), plain_forward(vlm, inputs).softmax(-1)
     assert (ours - plain).abs().max() < 1e-5
 
