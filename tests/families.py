@@ -248,8 +248,8 @@ by 1e-5 at most in float32. Any other checkpoint that transformers loads for ima
 Method A: image embeddings take the places of placeholder tokens. Method B: they are the keys and values of
 cross-attention layers. `python -m tests.families` writes this page from the table that the tests run.
 """
-_COMPOSED = """No weights of these are public: their shapes are [compositions](compositions.md) of tiny random parts, and what
-is compared is the forward pass, with the same written out plainly, position by position."""
+_COMPOSED = """No weights of these are public: their shapes are [compositions](compositions.md) of tiny random parts,
+and what is compared is the forward pass, with the same written out plainly, position by position."""
 _AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question, an answer, another question;
   **padded batch**: two prompts of different lengths with images of different sizes, padded on the left.
 - **yes**: the same tokens and probabilities. **together**: so in a batch, which gives another answer than the prompt

@@ -171,3 +171,13 @@ def test_unknown_attributes() -> None:
     assert vlmcli.__version__
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         vlmcli.nothing_of_the_kind  # noqa: B018
+
+
+def test_a_text_only_model_continues_the_bare_text(checkpoint: Any) -> None:
+    """What stands in a table is what was typed, and no template around it; a system prompt asks for one."""
+    model = load(checkpoint("llama").folder, device="cpu")
+    assert isinstance(model, VlmModel) and model.vlm.has_template
+    text = "a photo of a cat"
+    bare = model.topk(None, text, at="all")
+    assert "".join(position.token for position in bare.positions[1:]) == text
+    assert model.topk(None, text, system="Be brief.").usage.prompt_tokens > bare.usage.prompt_tokens

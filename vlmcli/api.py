@@ -111,12 +111,13 @@ class VlmModel(_Model):
     ) -> TopK:
         """The ``k`` likeliest next tokens at the last position, at all of them, or at position number ``at``.
 
-        The prompt goes through the chat template, unless ``raw``, or unless the model has none and no image is given.
+        The prompt goes through the chat template, unless ``raw``; and without an image and a system prompt only where
+        the model sees images and has one: what a text-only model continues is the bare text.
         """
         from vlmcli.tasks.topk import topk
 
         request = self._request(images, prompt, None, system, raw)
-        if not request.images and not system and not self.vlm.has_template:
+        if not request.images and not system and not (self.vlm.sees and self.vlm.has_template):
             request = replace(request, raw=True)
         return topk(self.vlm, request, k=k, at=at, expand_images=expand_images)
 
