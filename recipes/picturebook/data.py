@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +18,9 @@ from transformers import PreTrainedTokenizerFast
 from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.lettering import CHARACTERS
 from recipes.picturebook.parts import GRID, PATCH_PX, SIDE_PX
-from recipes.picturebook.questions import READING, Turn, sample_turns
+from recipes.picturebook.questions import COURSES, READING, Turn, sample_turns
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, letterings, outline_of, sample_scene
+from recipes.picturebook.skills import mentions
 from recipes.picturebook.tokenizer import answer_ids
 
 _COLOUR_IDS = {name: i for i, name in enumerate(COLOURS)}
@@ -88,17 +91,19 @@ def _things(scene: Scene) -> tuple[list[tuple[float, ...]], Image.Image]:
 
 
 class EncoderExamples(Dataset[dict[str, Any]]):
-    """Pictures, what lies under their patches, and a claim about each: stage one."""
+    """Pictures, what lies under their patches, and a claim about each; with ``reading`` mostly of printed words."""
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, seed: int, count: int, reading: bool = False) -> None:
         self.seed, self.count = seed, count
+        self.stream = "reading" if reading else "encoder"
+        self.kinds = {"page": 5, "text": 2, "collage": 1, None: 2} if reading else {"page": 4, "collage": 3, None: 3}
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = random.Random(f"encoder-{self.seed}-{index}")
-        scene = sample_scene(rng, rng.choices(("page", "collage", None), (4, 3, 3))[0])
+        rng = random.Random(f"{self.stream}-{self.seed}-{index}")
+        scene = sample_scene(rng, rng.choices(list(self.kinds), list(self.kinds.values()))[0])
         pixels = pixels_of(draw(scene, rng))
         return {"pixels": pixels, "labels": patch_labels(scene), "claim": sample_claim(rng, scene), "scene": scene}
 
@@ -121,12 +126,13 @@ class Packed:
     weights: list[float]  # of the targets: a long answer counts more than a short one, but not by its length
     positions: list[int]
     segments: list[int]  # 0: the prefix, seen by all
+    named: list[tuple[int, float, float, float]]  # where an item has been named, and its place and log radius
 
 
 class ConversationExamples(Dataset[dict[str, Any]]):
     """Pictures with several questions each.
 
-    With ``written`` the scene is told in words instead of shown; with ``lookups`` the questions are the simplest.
+    With ``written`` the scene is told in words instead of shown; with ``course`` only what that practises is asked.
     """
 
     def __init__(
@@ -136,11 +142,11 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         tokenizer: PreTrainedTokenizerFast,
         turns: int,
         written: bool = False,
-        lookups: bool = False,
+        course: str | None = None,
     ) -> None:
         self.seed, self.count, self.tokenizer, self.turns = seed, count, tokenizer, turns
-        self.written, self.lookups = written, lookups
-        self.stream = "written" if written else "lookups" if lookups else "shown"
+        self.written, self.course = written, course
+        self.stream = "written" if written else course or "shown"
         names = ("<s>", "<|user|>", "<|assistant|>", "<image>")
         self.bos, self.user, self.assistant, self.image = tokenizer.convert_tokens_to_ids(names)
 
@@ -151,35 +157,49 @@ class ConversationExamples(Dataset[dict[str, Any]]):
         rng = random.Random(f"{self.stream}-{self.seed}-{index}")
         scene = sample_scene(rng, self._kind(rng))
         middle = self._encode(in_words(scene)) if self.written else [self.image] * GRID**2
-        packed = self._pack([self.bos, self.user, *middle], sample_turns(rng, scene, self.turns, self.lookups), rng)
+        packed = self._pack(
+            [self.bos, self.user, *middle], sample_turns(rng, scene, self.turns, self.course), scene, rng
+        )
         example: dict[str, Any] = {"packed": packed}
         if not self.written:
             example["pixels"] = pixels_of(draw(scene, rng))
         return example
 
     def _kind(self, rng: random.Random) -> str | None:
-        if self.lookups:
-            return rng.choices(("few", "text", "page"), (6, 2, 2))[0]
+        if self.course:
+            scenes = COURSES[self.course].scenes
+            return rng.choices(list(scenes), list(scenes.values()))[0]
         return "page" if not self.written and rng.random() < _PAGES else None
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _pack(self, prefix: list[int], turns: list[Turn], rng: random.Random) -> Packed:
+    def _pack(self, prefix: list[int], turns: list[Turn], scene: Scene, rng: random.Random) -> Packed:
         ids, targets, weights = list(prefix), [IGNORE] * len(prefix), [0.0] * len(prefix)
+        named: list[tuple[int, float, float, float]] = []
         positions, segments = list(range(len(prefix))), [0] * len(prefix)
         conversation = rng.random() < 0.15  # the turns see each other, as in a chat
         for number, turn in enumerate(turns, start=1):
-            asked = [self.user] * (conversation and number > 1) + self._encode(turn.question) + [self.assistant]
+            again = [self.user] * (conversation and number > 1)
+            asked = [*again, *self._encode(turn.question), self.assistant]
             answer = answer_ids(self.tokenizer, turn.answer, spelled=turn.skill in READING)
             start = positions[-1] + 1 if conversation else len(prefix)
+            named += self._named(turn.question, scene, len(ids) + len(again))
             ids += asked + answer
             targets += [IGNORE] * (len(asked) - 1) + answer + [IGNORE]
             weights += [len(answer) ** -0.5] * (len(asked) + len(answer))
             positions += range(start, start + len(asked) + len(answer))
             segments += [0 if conversation else number] * (len(asked) + len(answer))
-        return Packed(ids, targets, weights, positions, segments)
+        return Packed(ids, targets, weights, positions, segments, named)
+
+    def _named(self, question: str, scene: Scene, start: int) -> list[tuple[int, float, float, float]]:
+        """The last tokens of the names of items in a question that begins at position ``start``, and their geometry."""
+        ends = [end for _, end in self.tokenizer(question, return_offsets_mapping=True)["offset_mapping"]]
+        return [
+            (start + bisect_left(ends, end), item.x, item.y, math.log(item.radius) / 2)
+            for end, item in mentions(question, scene)
+        ]
 
 
 def in_words(scene: Scene) -> str:
@@ -211,5 +231,7 @@ def collate_conversations(examples: list[dict[str, Any]]) -> dict[str, Any]:
         "weights": padded([p.weights for p in packed], 0.0),
         "positions": padded([p.positions for p in packed], 0),
         "mask": mask[:, None],
+        "named": torch.tensor([(row, at) for row, p in enumerate(packed) for at, *_ in p.named]).reshape(-1, 2),
+        "places": torch.tensor([place for p in packed for _, *place in p.named]).reshape(-1, 3),
     }
     return batch | ({"pixels": torch.stack([e["pixels"] for e in examples])} if "pixels" in examples[0] else {})

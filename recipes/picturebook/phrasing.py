@@ -155,6 +155,16 @@ TRAIN: dict[str, tuple[str, ...]] = {
         "Is {the} [located|placed|positioned|drawn|found|situated] {relation} {other}?",
         "[Tell me|Say|Check] [if|whether] {the} is {relation} {other}.",
     ),
+    "where": (
+        "Where is {the}[| in the {picture}]?",
+        "Where [in|on] the {picture} is {the}?",
+        "In [what|which] part of the {picture} is {the}?",
+        "[Which|What] part of the {picture} [shows|contains] {the}?",
+        "[Tell me|Say|State] where {the} [is|lies].",
+        "[Where|Where in the {picture}] [do|can] you see {the}?",
+        "What is the [position|location] of {the}?",
+        "[Locate|Find] {the}.",
+    ),
     "side_x": (
         "Is {the} [left or right of|to the left or to the right of|to the left or right of|on the left or on the right of] {other}?",
         "On [which|what] side of {other} is {the}[|, left or right]?",
@@ -163,7 +173,7 @@ TRAIN: dict[str, tuple[str, ...]] = {
         "[Left or right|Left or right of {other}]: where is {the}[| compared to {other}| relative to {other}]?",
     ),
     "side_y": (
-        "Is {the} [above or below|over or under|higher or lower than] {other}?",
+        "Is {the} above or below {other}?",
         "Where is {the}, above or below {other}?",
         "[Above or below|Above or below {other}]: where is {the}[| compared to {other}| relative to {other}]?",
         "[Does|Would you say] {the} [lie|sit|is|appear] above or below {other}?",

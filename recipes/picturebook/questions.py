@@ -24,18 +24,57 @@ GROUPS = {
 
 _WEIGHTS = {
     "colour": 8, "shape": 9, "what_is_it": 4, "background": 4, "count": 14, "exists": 8, "absent": 4, "is_colour": 4,
-    "is_shape": 4, "count_is": 4, "more": 3, "is_relation": 14, "side_x": 5, "side_y": 5, "what_at": 14, "shape_at": 10,
-    "colour_at": 10, "which_further": 8, "superlative": 9, "superlative_colour": 9, "superlative_shape": 9,
-    "is_bigger": 9, "which_bigger": 6, "has_text": 1, "describe": 3,
+    "is_shape": 4, "count_is": 5, "more": 5, "is_relation": 18, "side_x": 10, "side_y": 6, "what_at": 14,
+    "shape_at": 10, "colour_at": 10, "which_further": 8, "superlative": 9, "superlative_colour": 9,
+    "superlative_shape": 9, "is_bigger": 12, "which_bigger": 8, "where": 6, "has_text": 1, "describe": 3,
 }  # fmt: skip
 _TEXT_WEIGHTS = {
     "read": 30, "colour": 8, "background": 4, "shape": 2, "exists": 3, "absent": 1, "count": 2, "says": 2,
     "has_text": 2, "describe": 4,
 }  # fmt: skip
 _PAGE_WEIGHTS = {"read_colour": 12, "background": 1, "exists": 1, "count": 1, "has_text": 1}
-_LOOKUPS = {
-    "colour": 8, "shape": 8, "is_colour": 3, "is_shape": 3, "exists": 4, "read": 6, "read_colour": 4, "background": 1,
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A few skills practised on their own: kinds of scenes and skills, each with its weight."""
+
+    scenes: dict[str, int]
+    skills: dict[str, int]
+
+
+COURSES = {
+    "lookups": Course(
+        {"few": 6, "text": 2, "page": 2},
+        {
+            "colour": 8, "shape": 8, "is_colour": 3, "is_shape": 3, "exists": 4, "read": 6, "read_colour": 4,
+            "background": 1,
+        },
+    ),
+    "relations": Course(
+        {"few": 1},
+        {
+            "where": 12, "side_x": 8, "side_y": 8, "which_further": 8, "is_relation": 12, "what_at": 8, "shape_at": 6,
+            "colour_at": 6, "superlative": 5, "superlative_colour": 5, "superlative_shape": 5, "is_bigger": 8,
+            "which_bigger": 8, "colour": 2, "shape": 2,
+        },
+    ),
+    "counting": Course(
+        {"crowd": 8, "few": 2},
+        {
+            "count": 14, "count_is": 6, "more": 6, "exists": 3, "where": 2, "superlative": 2, "is_relation": 3,
+            "what_at": 3,
+        },
+    ),
+    "comparisons": Course(
+        {"few": 8, "crowd": 2},
+        {
+            "is_relation": 16, "side_x": 10, "side_y": 4, "which_further": 8, "is_bigger": 12, "which_bigger": 4,
+            "more": 6, "count_is": 4, "count": 6,
+        },
+    ),
 }  # fmt: skip
+"""What is learned alone before it is mixed with everything else: mixed from the start, it is hardly learned at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +98,13 @@ def ask(rng: random.Random, scene: Scene, skill: str, held_out: bool = False) ->
     return Turn(skill, phrase(rng, skill, slots, held_out), answer, about)
 
 
-def sample_turns(rng: random.Random, scene: Scene, count: int, lookups: bool = False) -> list[Turn]:
-    """Several questions about one scene, harder skills more often; with ``lookups`` those that need one thing alone."""
+def sample_turns(rng: random.Random, scene: Scene, count: int, course: str | None = None) -> list[Turn]:
+    """Several questions about one scene, harder skills more often; with ``course`` only what it practises."""
     turns: list[Turn] = []
     for _ in range(count * 4):
         if len(turns) == count:
             break
-        weights = _LOOKUPS if lookups else _weights(scene)
+        weights = COURSES[course].skills if course else _weights(scene)
         skill = rng.choices(list(weights), list(weights.values()))[0]
         turn = ask(rng, scene, skill)
         if turn is not None:

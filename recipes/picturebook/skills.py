@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 from recipes.picturebook.lettering import sample_text
@@ -10,9 +11,11 @@ from recipes.picturebook.scenes import COLOURS, SHAPES, Item, Scene, letterings
 
 MAX_COUNT = 6
 _APART = 0.12  # of the canvas: closer than that, nobody can say what is left of what
+_NEAR_EDGE = 0.04  # of the canvas, to a line between its ninths
 _CLEARLY_BIGGER = 1.3
 _NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six")
 _NOUNS = ("object", "object", "shape", "shape", "thing", "item", "figure")
+_NAME = re.compile(rf"(?:\b({'|'.join((*COLOURS, 'grey'))}) )?\b({'|'.join((*SHAPES, *dict.fromkeys(_NOUNS)))})\b")
 _RELATIONS = {
     "left": ("left of", "to the left of", "on the left of", "on the left side of"),
     "right": ("right of", "to the right of", "on the right of", "on the right side of"),
@@ -82,6 +85,17 @@ def _reference(rng: random.Random, scene: Scene, item: Item, colour: bool = True
         return None
     with_shape, with_colour = rng.choice(ways)
     return "the " + _noun(rng, item, with_shape, with_colour)
+
+
+def mentions(question: str, scene: Scene) -> list[tuple[int, Item]]:
+    """Where a question has named an item that is the only one of its name: the end of the name, and the item."""
+    found = []
+    for match in _NAME.finditer(question.lower()):
+        colour, noun = (match[1] or "").replace("grey", "gray"), match[2]
+        alike = [i for i in scene.items if colour in ("", i.colour) and (noun in _NOUNS or noun == i.shape)]
+        if len(alike) == 1 and (colour or noun in SHAPES):
+            found.append((match.end(), alike[0]))
+    return found
 
 
 def _referable(rng: random.Random, scene: Scene, **what: bool) -> tuple[Item, str] | None:
@@ -250,6 +264,18 @@ def _sides(first: Item, second: Item) -> list[str]:
     return sides + (["above" if dy < 0 else "below"] if abs(dy) > _APART else [])
 
 
+def _where(rng: random.Random, scene: Scene) -> Filled | None:
+    """In which ninth of the picture something lies; None where it lies near the edge of one."""
+    found = _referable(rng, scene)
+    if not found:
+        return None
+    item, reference = found
+    if min(abs(v - edge) for v in (item.x, item.y) for edge in (1 / 3, 2 / 3)) < _NEAR_EDGE:
+        return None
+    row, column = ("top", "", "bottom")[int(item.y * 3)], ("left", "", "right")[int(item.x * 3)]
+    return {"the": reference}, f"{row} {column}".strip() or "center", item
+
+
 def _side(axis: tuple[str, str]) -> Callable[[random.Random, Scene], Filled | None]:
     def fill(rng: random.Random, scene: Scene) -> Filled | None:
         pair = _pair(rng, scene)
@@ -393,7 +419,7 @@ SKILLS: dict[str, Callable[[random.Random, Scene], Filled | None]] = {
     "colour": _colour, "shape": _shape, "what_is_it": _what_is_it, "background": _background,
     "count": _count, "exists": _exists, "absent": _absent, "is_colour": _is_colour, "is_shape": _is_shape,
     "count_is": _count_is, "more": _more, "is_relation": _is_relation,
-    "side_x": _side(("left", "right")), "side_y": _side(("above", "below")),
+    "where": _where, "side_x": _side(("left", "right")), "side_y": _side(("above", "below")),
     "what_at": _at(_full), "shape_at": _at(lambda i: i.shape), "colour_at": _at(lambda i: i.colour),
     "which_further": _which_further, "superlative": _superlative(_full),
     "superlative_colour": _superlative(lambda i: i.colour), "superlative_shape": _superlative(lambda i: i.shape),

@@ -1,12 +1,16 @@
 """Train picturebook: `python -m recipes.picturebook.train --out runs/picturebook`.
 
-Five stages, each of which starts from what the one before has left:
+Nine stages, each of which starts from what the one before has left:
 
 1. ``encoder``    contrastive pre-training (SigLIP, arXiv 2303.15343) with each patch told what lies under it
-2. ``decoder``    language modelling on scenes told in words, with questions and answers
-3. ``projector``  encoder and decoder frozen: only the projector learns (LLaVA, arXiv 2304.08485)
-4. ``lookups``    projector and decoder, on the simplest questions: the colour of a shape, the shape of a colour, a word
-5. ``joint``      projector and decoder, on everything; the encoder stays as stage one has left it
+2. ``reading``    the same at a lower rate, mostly on printed words: what is learned last
+3. ``decoder``    language modelling on scenes told in words, with questions and answers
+4. ``projector``  encoder and decoder frozen: only the projector learns (LLaVA, arXiv 2304.08485)
+5. ``lookups``    projector and decoder, on the simplest questions: the colour of a shape, the shape of a colour, a word
+6. ``relations``  likewise, on where things lie and which are bigger
+7. ``counting``   likewise, on how many there are
+8. ``comparisons`` likewise, on questions whose answer is yes or no, left or right
+9. ``joint``      projector and decoder, on everything; the encoder stays as stage two has left it
 
 The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
 """
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -35,10 +40,14 @@ from recipes.picturebook.data import (
     collate_encoder,
     normalised,
 )
+from recipes.picturebook.questions import COURSES
 
 SAVE_EVERY_S = 240
 LOG_EVERY = 50
-STAGES = ("encoder", "decoder", "projector", "lookups", "joint")
+_LOOKED_UP = 2  # blocks, of four
+# Left to AdamW, the projector grows until the decoder's layers hardly move its tokens, and places are lost in it.
+_MATRICES = re.compile(r"\.layers\.|projector")
+STAGES = ("encoder", "reading", "decoder", "projector", "lookups", "relations", "counting", "comparisons", "joint")
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,14 @@ class Plan:
 
 PLANS = {
     "encoder": Plan(3000, 32, 2e-3),
+    "reading": Plan(2600, 32, 1.2e-3, decay=1.0),
     "decoder": Plan(300, 24, 2e-3),
     "projector": Plan(60, 24, 2e-3),
     "lookups": Plan(320, 24, 2e-3, decay=0.0),
-    "joint": Plan(940, 24, 2e-3, warmup=20, decay=0.85),
+    "relations": Plan(900, 24, 2e-3, warmup=20, decay=0.0),
+    "counting": Plan(200, 24, 2e-3, warmup=20, decay=0.0),
+    "comparisons": Plan(500, 24, 2e-3, warmup=20, decay=0.0),
+    "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
 }
 
 
@@ -95,13 +108,18 @@ class EncoderStage(Stage):
 
 
 class ConversationStage(Stage):
-    """The decoder's loss on the answers, behind a picture or behind a scene told in words."""
+    """The decoder's loss on the answers, behind a picture or behind a scene told in words.
+
+    Where a question names an item, half of the decoder's layers must be enough to know its place: the direct
+    supervision without which comparisons of two places hardly begin to be learned.
+    """
 
     def __init__(self, tokens: PreTrainedTokenizerFast) -> None:
         super().__init__()
         self.image = tokens.convert_tokens_to_ids(tokenizer.IMAGE)
         self.llava = parts.llava_model(tokens, self.image)
         self.llava.set_attn_implementation("eager")
+        self.place = nn.Linear(parts.WIDTH, 3)  # thrown away afterwards, as the encoder's heads are
 
     def start_from(self, encoder: EncoderStage) -> None:
         """Take over the encoder, but for its pooling."""
@@ -119,13 +137,17 @@ class ConversationStage(Stage):
         mask.diagonal(dim1=-2, dim2=-1).zero_()  # padding sees itself: no row without a column
         decoder = self.llava.model.language_model
         places = {"attention_mask": mask, "position_ids": batch["positions"]}
-        hidden = decoder(inputs_embeds=embeddings, use_cache=False, **places)
+        hidden = decoder(inputs_embeds=embeddings, use_cache=False, output_hidden_states=True, **places)
         answered = targets != IGNORE  # [B, T]
         logits = self.llava.lm_head(hidden.last_hidden_state[answered]).float()  # [answers, V]
         each = nn.functional.cross_entropy(logits, targets[answered], reduction="none")  # [answers]
         weights = batch["weights"][answered]
         figures = {"tokens": (logits.argmax(-1) == targets[answered]).float().mean().item()}
-        return (each * weights).sum() / weights.sum(), figures
+        row, column = batch["named"].unbind(1)
+        named = nn.functional.rms_norm(hidden.hidden_states[_LOOKED_UP][row, column], (parts.WIDTH,))  # [names, D]
+        off = (self.place(named).float() - batch["places"]).abs().mean()  # the names' items: x, y, log radius / 2
+        figures["off"] = off.item()
+        return (each * weights).sum() / weights.sum() + 4 * off, figures
 
 
 def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
@@ -135,8 +157,9 @@ def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]
     assert isinstance(stage, ConversationStage)
     model = stage.llava.model
     decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
-    groups = {"decoder": [(decoder, 1.0)], "projector": [(projector, 1.0)]}
-    return groups.get(name) or [(decoder + projector, 1.0)]
+    place = list(stage.place.parameters())
+    groups = {"decoder": [(decoder + place, 1.0)], "projector": [(projector, 1.0)]}
+    return groups.get(name) or [(decoder + projector + place, 1.0)]
 
 
 def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimizer]:
@@ -144,7 +167,7 @@ def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimize
     everything = {id(p): n for n, p in stage.named_parameters()}
     matrices, others = [], []
     for parameters, factor in trainable(stage, name):
-        inside = [p for p in parameters if p.ndim == 2 and ".layers." in everything[id(p)]]
+        inside = [p for p in parameters if p.ndim == 2 and _MATRICES.search(everything[id(p)])]
         outside = [p for p in parameters if id(p) not in {id(q) for q in inside}]
         matrices.append({"params": inside, "lr": plan.rate * factor})
         others.append({"params": outside, "lr": plan.rate * factor})
@@ -246,14 +269,15 @@ def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditional
     for name in STAGES[: STAGES.index(options.until) + 1]:
         plan = replace(PLANS[name], steps=max(1, math.ceil(PLANS[name].steps * options.scale)))
         count = plan.steps * plan.batch
-        if name == "encoder":
-            pictures = EncoderExamples(options.seed, count)
-            parts.whiten_patches(encoder.dual, first_pictures(pictures))
+        if name in ("encoder", "reading"):
+            pictures = EncoderExamples(options.seed, count, reading=name == "reading")
+            if name == "encoder":
+                parts.whiten_patches(encoder.dual, first_pictures(pictures))
             run_stage(name, encoder, pictures, collate_encoder, plan, options)
             conversation.start_from(encoder)
             continue
         examples = ConversationExamples(
-            options.seed, count, tokens, turns=8, written=name == "decoder", lookups=name == "lookups"
+            options.seed, count, tokens, turns=8, written=name == "decoder", course=name if name in COURSES else None
         )
         if name == "projector":
             parts.whiten_projector(conversation.llava, first_pictures(examples))

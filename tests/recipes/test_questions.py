@@ -9,9 +9,9 @@ import pytest
 
 from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.phrasing import HELD_OUT, TRAIN, phrase
-from recipes.picturebook.questions import GROUPS, READING, ask, sample_turns
+from recipes.picturebook.questions import COURSES, GROUPS, READING, ask, sample_turns
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, sample_scene
-from recipes.picturebook.skills import SKILLS, description
+from recipes.picturebook.skills import SKILLS, description, mentions
 from tests.recipes.test_scenes import item, scene_with
 
 TWO = scene_with(item("circle", "red", x=0.2, radius=0.3), item("star", "blue", x=0.8, radius=0.15))
@@ -94,6 +94,36 @@ def test_no_reference_is_ambiguous() -> None:
     assert not answers("colour", twins) and not answers("is_relation", twins)
 
 
+def test_where_is_a_ninth_of_the_picture() -> None:
+    for x, y, expected in ((0.1, 0.1, "top left"), (0.5, 0.9, "bottom"), (0.9, 0.5, "right"), (0.5, 0.5, "center")):
+        scene = scene_with(item("circle", x=x, y=y, radius=0.1))
+        assert {answer for _, answer in answers("where", scene)} == {expected}
+    assert not answers("where", scene_with(item("circle", x=0.34, y=0.5))), "on the edge of two ninths"
+
+
+def test_mentions_are_the_names_of_single_items() -> None:
+    crowd = scene_with(item("circle", "red"), item("circle", "blue"), item("star", "gray"))
+
+    def named(question: str) -> list[tuple[str, str, str]]:
+        found = mentions(question, crowd)
+        return [(question[:end].split()[-1], item.colour, item.shape) for end, item in found]
+
+    assert named("Is the Red circle left of the star?") == [("circle", "red", "circle"), ("star", "gray", "star")]
+    assert named("Is the grey thing above the blue object?") == [
+        ("thing", "gray", "star"),
+        ("object", "blue", "circle"),
+    ]
+    assert named("How many circles? What shape is the circle? Which object is biggest?") == []
+
+
+@pytest.mark.parametrize("name", list(COURSES))
+def test_a_course_asks_what_it_practises(name: str) -> None:
+    course = COURSES[name]
+    scenes = [sample_scene(random.Random(seed), kind) for seed in range(30) for kind in course.scenes]
+    asked = {turn.skill for scene in scenes for turn in sample_turns(random.Random(0), scene, 8, name)}
+    assert asked == set(course.skills)
+
+
 def test_description_names_everything() -> None:
     assert description(TWO) == "a red circle and a blue star on a white background."
 
@@ -110,6 +140,7 @@ def test_claims_are_as_true_as_the_scene() -> None:
 
 def test_turns_are_repeatable_and_answer_in_known_words() -> None:
     known = {*COLOURS, *SHAPES, *map(str, range(7)), "yes", "no", "left", "right", "above", "below"}
+    known |= {"top", "bottom", "center"}
     for seed in range(100):
         scene = sample_scene(random.Random(seed))
         turns = sample_turns(random.Random(seed), scene, 8)

@@ -82,6 +82,16 @@ def test_targets_are_the_answers(tokens: Any) -> None:
     assert before == {tokens.convert_tokens_to_ids(tokenizer.ASSISTANT)}
 
 
+def test_places_stand_at_the_names_of_items(tokens: Any) -> None:
+    packed = ConversationExamples(0, 1, tokens, 8, course="relations")[0]["packed"]
+    assert len(packed.named) > 4
+    for at, x, y, _ in packed.named:
+        assert packed.segments[at] == packed.segments[at - 1], "a name lies within one question"
+        words = tokens.decode(packed.ids[at - 3 : at + 1])
+        assert any(words.endswith(noun) for noun in (*SHAPES, "object", "shape", "thing", "item", "figure")), words
+        assert 0 < x < 1 and 0 < y < 1
+
+
 def test_claims_are_marked_true_by_the_scene() -> None:
     examples = EncoderExamples(seed=0, count=6)
     batch = collate_encoder([examples[i] for i in range(6)])
