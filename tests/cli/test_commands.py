@@ -81,6 +81,7 @@ def test_model_options_are_handed_to_the_loader() -> None:
             "threads": 2,
             "max_pixels": 2_000_000,
             "allow_private_urls": True,
+            "cache": True,
         }
     ]
 
