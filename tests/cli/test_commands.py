@@ -86,6 +86,11 @@ def test_model_options_are_handed_to_the_loader() -> None:
     ]
 
 
+@pytest.mark.parametrize("command", ["ask", "topk"])
+def test_no_cache_is_handed_to_the_loader(command: str) -> None:
+    assert [run(command, "What?", *flag).loaded[0]["cache"] for flag in ((), ("--no-cache",))] == [True, False]
+
+
 def test_settings_come_from_the_environment_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config" / "config.toml").write_text('model = "from-file"\ndevice = "mps"\ndtype = "float16"\n')
     monkeypatch.setenv("VLM_DEVICE", "cpu")

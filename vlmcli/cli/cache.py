@@ -11,15 +11,17 @@ from vlmcli.cli.checks import within
 from vlmcli.cli.options import OutputOptions
 from vlmcli.cli.runtime import Runtime
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.callback()
-def cache() -> None:
+def cache(context: typer.Context) -> None:
     """Show or delete the image features that are kept on disk.
 
     An image is encoded once for a model: the next question about it skips the vision encoder.
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command("ls")

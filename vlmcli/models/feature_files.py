@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,8 @@ from vlmcli.types import Cleared, FeatureCache, KeptFeatures, ModelInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
-Fields = dict[str, "Tensor | list[Tensor]"]
-"""An encoder's output by the names of its fields."""
+Fields = dict[str, Any]
+"""An encoder's output by the names of its fields: each a tensor, a list of tensors, or a list of such lists."""
 
 _MB = 1_000_000
 _DEFAULT_MB = 2048
@@ -148,32 +148,37 @@ def digest(tensors: Mapping[str, Tensor], *words: str) -> str:
     return summed.hexdigest()
 
 
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same lists around what ``change`` makes of each thing in them."""
+    return [mapped(part, change) for part in value] if isinstance(value, list) else change(value)
+
+
 def _dump(fields: Fields, model: ModelInfo) -> bytes:
-    """A safetensors file: a list of tensors is NAME.0, NAME.1 ..., and the metadata say how many there are."""
+    """A safetensors file of numbered tensors; its metadata have the fields, with numbers where tensors were."""
     import safetensors.torch
 
-    lengths = {name: len(value) for name, value in fields.items() if isinstance(value, list)}
-    flat: dict[str, Tensor] = {}
-    for name, value in fields.items():
-        flat |= {f"{name}.{i}": part for i, part in enumerate(value)} if isinstance(value, list) else {name: value}
-    flat = dict(sorted(flat.items()))
+    tensors: dict[str, Tensor] = {}
+
+    def number(tensor: Tensor) -> str:
+        tensors[name := str(len(tensors))] = tensor
+        return name
+
     about = {
         "model": {"id": model.id, "revision": model.revision, "dtype": model.dtype},
-        "lists": lengths,
-        "sha256": digest(flat),
+        "fields": {name: mapped(value, number) for name, value in fields.items()},
+        "sha256": digest(tensors),
     }
-    return safetensors.torch.save(flat, metadata={_ABOUT: json.dumps(about)})
+    return safetensors.torch.save(tensors, metadata={_ABOUT: json.dumps(about)})
 
 
 def _load(path: Path) -> Fields:
     """Raises what is in _DAMAGE for anything but a whole entry."""
     with safetensors.safe_open(path, framework="pt") as opened:
         about = json.loads((opened.metadata() or {})[_ABOUT])
-        flat = {name: opened.get_tensor(name).clone() for name in sorted(opened.keys())}
-    if digest(flat) != about["sha256"]:
+        tensors = {str(i): opened.get_tensor(str(i)).clone() for i in range(len(opened.keys()))}
+    if digest(tensors) != about["sha256"]:
         raise ValueError("other tensors than were written")
-    lists: Fields = {name: [flat.pop(f"{name}.{i}") for i in range(length)] for name, length in about["lists"].items()}
-    return lists | flat
+    return {name: mapped(value, tensors.__getitem__) for name, value in about["fields"].items()}
 
 
 def _entry(path: Path, state: os.stat_result, now: float) -> KeptFeatures:

@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from vlmcli.models.feature_files import FeatureFiles, Fields, digest
+from vlmcli.models.feature_files import FeatureFiles, Fields, digest, mapped
 from vlmcli.types import ModelInfo
 
 Encode = Callable[..., Any]
@@ -71,16 +71,21 @@ class FeatureStore:
         pieces = taken_apart(arguments, images)
         entries: list[Fields | None] = []
         known: list[bool] = []
+        output = None
         for piece in pieces:
             key = digest(dict(sorted(piece.items())), *self._identity)
             entry = self._get(key)
             known.append(entry is not None)
-            entries.append(self._put(key, _fields(encode(**piece))) if entry is None else entry)
+            if entry is None:
+                output = encode(**piece)
+                entry = self._put(key, _fields(output))
+            entries.append(entry)
         whole = put_together(entries)
         if whole is None:
-            return encode(**arguments), (False,) * total
+            return output if len(pieces) == 1 else encode(**arguments), (False,) * total
         device = next(iter(arguments.values())).device
-        return Encoded(_moved(whole, device)), tuple(known) * (total if len(pieces) == 1 else 1)
+        moved = {name: mapped(value, lambda part: part.to(device)) for name, value in whole.items()}
+        return Encoded(moved), tuple(known) * (total if len(pieces) == 1 else 1)
 
     def _get(self, key: str) -> Fields | None:
         if key in self._memory:
@@ -93,13 +98,13 @@ class FeatureStore:
         if fields is None:
             return None
         # Parts that were split share their memory with the whole: each becomes a tensor of its own.
-        fields = {name: _each(value, lambda part: part.detach().cpu().clone()) for name, value in fields.items()}
+        fields = {name: mapped(value, lambda part: part.detach().cpu().clone()) for name, value in fields.items()}
         self._files.write(key, fields, self._model)
         return self._remember(key, fields)
 
     def _remember(self, key: str, fields: Fields) -> Fields:
         self._memory[key] = fields
-        while self._memory and sum(map(_size_bytes, self._memory.values())) > self._memory_bytes:
+        while sum(leaf.nbytes for held in self._memory.values() for leaf in _leaves(held)) > self._memory_bytes:
             self._memory.popitem(last=False)
         return fields
 
@@ -146,17 +151,18 @@ def put_together(entries: Sequence[Fields | None]) -> Fields | None:
 
 
 def _by_image(values: list[Any]) -> Any:
-    """Lists have one [P, D] for each image; tensors a row: [1, P, D] each -> [n, P, D]."""
+    """Lists have one [P, D] for each image; tensors have a row: [1, P, D] each -> [n, P, D]."""
     return torch.cat(values) if isinstance(values[0], Tensor) else [part for value in values for part in value]
 
 
 def _by_layer(values: list[Any]) -> Any:
-    """A list of layers, all images' features in a row in each: [P, D] each -> [n P, D]."""
-    return [torch.cat(parts) for parts in zip(*values, strict=True)]
+    """Lists of layers, in each of which the images stand as above."""
+    return [_by_image(list(layer)) for layer in zip(*values, strict=True)]
 
 
 _JOINED: dict[str, Callable[[list[Any]], Any]] = {
     "pooler_output": _by_image,
+    "last_hidden_state": _by_image,
     "memory": _by_image,  # of a composition: models.fusion.Seen
     "deepstack_features": _by_layer,
     "visual_indicator_features": lambda values: values[0],  # Ovis2's marks, which no image changes
@@ -165,25 +171,22 @@ _JOINED: dict[str, Callable[[list[Any]], Any]] = {
 
 def _fields(output: Any) -> Fields | None:
     """What ``forward`` needs of an encoder's output; None where it is more than tensors and lists of them."""
-    fields: Fields = {}
-    for name, value in vars(output).items():
-        if value is None or name in _PASSED_ON or any(word in name for word in _BEFORE_PROJECTOR):
-            continue
-        value = list(value) if isinstance(value, (list, tuple)) else value
-        if not all(isinstance(part, Tensor) for part in (value if isinstance(value, list) else [value])):
-            return None
-        fields[name] = value
-    return fields if "pooler_output" in fields else None
+    given = {name: value for name, value in vars(output).items() if value is not None}
+    result = "pooler_output" if "pooler_output" in given else "last_hidden_state"  # as transformers itself has it
+    fields = {
+        name: _listed(value)
+        for name, value in given.items()
+        if name == result or not (name in _PASSED_ON or any(word in name for word in _BEFORE_PROJECTOR))
+    }
+    return fields if all(isinstance(leaf, Tensor) for leaf in _leaves(fields)) else None
 
 
-def _moved(fields: Fields, device: torch.device) -> Fields:
-    return {name: _each(value, lambda part: part.to(device)) for name, value in fields.items()}
+def _listed(value: Any) -> Any:
+    """Tuples as lists, which is what comes back from a file."""
+    return [_listed(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def _each(value: Tensor | list[Tensor], change: Callable[[Tensor], Tensor]) -> Tensor | list[Tensor]:
-    return [change(part) for part in value] if isinstance(value, list) else change(value)
-
-
-def _size_bytes(fields: Fields) -> int:
-    parts = [part for value in fields.values() for part in (value if isinstance(value, list) else [value])]
-    return sum(part.nbytes for part in parts)
+def _leaves(fields: Fields) -> list[Any]:
+    found: list[Any] = []
+    mapped(list(fields.values()), found.append)
+    return found
