@@ -5,5 +5,5 @@ import tempfile
 
 _NOWHERE = tempfile.mkdtemp(prefix="vlm-tests-")
 os.environ |= {"HF_HOME": _NOWHERE, "HF_HUB_OFFLINE": "1", "VLM_CONFIG_DIR": _NOWHERE, "VLM_CACHE_DIR": _NOWHERE}
-for _name in ("VLM_MODEL", "VLM_DEVICE", "VLM_DTYPE", "VLM_THREADS", "VLM_MAX_PIXELS", "VLM_DEBUG"):
-    os.environ.pop(_name, None)
+for _name in ("MODEL", "DEVICE", "DTYPE", "THREADS", "MAX_PIXELS", "DEBUG", "FEATURE_CACHE_MB"):
+    os.environ.pop(f"VLM_{_name}", None)

@@ -57,7 +57,7 @@ def matches(expected: str, printed: str) -> bool:
 
 @cache
 def _loaded(model: str | None, kind: str, device: str, dtype: str) -> Any:
-    return load(model, kind=kind, device=device, dtype=dtype)  # type: ignore[arg-type]
+    return load(model, kind=kind, device=device, dtype=dtype, cache=False)  # type: ignore[arg-type]
 
 
 def _load(model: str | None, *, kind: str, device: str, dtype: str, **_: Any) -> Any:

@@ -223,6 +223,7 @@ def load(
     allow_private_urls: bool = False,
     catalog: Catalog | None = None,
     progress: bool = False,
+    cache: bool = True,
 ) -> VlmModel | DualModel | ClassifierModel:
     """Load a model; what kind it is, its own configuration says.
 
@@ -235,19 +236,23 @@ def load(
         allow_private_urls: fetch image URLs from private, loopback and link-local addresses too.
         catalog: the known models; None reads the shipped models.toml and the user's.
         progress: show a bar on stderr while a model is downloaded.
+        cache: keep the features of images, in memory and on disk, and know them again. Not for a model whose weights
+            you change after loading it.
 
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
     from vlmcli.models.classifier import Classifier
     from vlmcli.models.dual import Dual
+    from vlmcli.models.feature_files import FeatureFiles
     from vlmcli.models.load import load as load_checkpoint
 
+    features = FeatureFiles.of_user() if cache else None
     catalog = catalog or Catalog.load()
     name = _name(model, catalog, kind)
     _set_threads(threads)
     checkpoint = resolve(name, catalog, progress=progress)
     began = time.perf_counter()
-    loaded = load_checkpoint(checkpoint, device, dtype)
+    loaded = load_checkpoint(checkpoint, device, dtype, features)
     load_ms = 1000 * (time.perf_counter() - began)
     if isinstance(loaded, Dual):
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)

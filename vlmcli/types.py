@@ -68,7 +68,10 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What became of one image; sizes are (width, height) in pixels, ``resized`` None where a model tiles freely."""
+    """What became of one image; sizes are (width, height) in pixels, ``resized`` None where a model tiles freely.
+
+    ``cached``: whether its features were kept, and the vision encoder skipped; None where none are ever kept.
+    """
 
     source: str
     sha256: str
@@ -76,6 +79,7 @@ class ImageInfo:
     resized: tuple[int, int] | None = None
     tokens: int = 0
     notes: tuple[str, ...] = ()
+    cached: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,46 @@ class Removed:
     name: str
     folder: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFeatures:
+    """The features of one image for one model, on disk; of all images of a prompt where they cannot be told apart.
+
+    ``key`` is a SHA-256 over all that they depend on; ``age_s`` is the time since they were last used.
+    """
+
+    key: str
+    model: str
+    revision: str | None
+    dtype: str
+    size_bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCache:
+    """All features that are kept on disk, the most recently used first, and how much there may be of them."""
+
+    folder: str
+    limit_bytes: int
+    entries: tuple[KeptFeatures, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all entries."""
+        return sum(entry.size_bytes for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """Features that were deleted from the disk, and what is left there: numbers of entries, and their bytes."""
+
+    folder: str
+    entries: int
+    size_bytes: int
+    left: int
+    left_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

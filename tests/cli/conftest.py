@@ -13,7 +13,7 @@ def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.mkdir()
     monkeypatch.setenv("VLM_CONFIG_DIR", str(config))
     monkeypatch.setenv("VLM_CACHE_DIR", str(tmp_path / "cache"))
-    for name in ("MODEL", "DEVICE", "DTYPE", "THREADS", "MAX_PIXELS", "DEBUG"):
+    for name in ("MODEL", "DEVICE", "DTYPE", "THREADS", "MAX_PIXELS", "DEBUG", "FEATURE_CACHE_MB"):
         monkeypatch.delenv(f"VLM_{name}", raising=False)
 
 

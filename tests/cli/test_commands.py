@@ -81,8 +81,14 @@ def test_model_options_are_handed_to_the_loader() -> None:
             "threads": 2,
             "max_pixels": 2_000_000,
             "allow_private_urls": True,
+            "cache": True,
         }
     ]
+
+
+@pytest.mark.parametrize("command", ["ask", "topk"])
+def test_no_cache_is_handed_to_the_loader(command: str) -> None:
+    assert [run(command, "What?", *flag).loaded[0]["cache"] for flag in ((), ("--no-cache",))] == [True, False]
 
 
 def test_settings_come_from_the_environment_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ import pytest
 from tests import tiny
 from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.image import load_image
+from vlmcli.models.feature_files import FeatureFiles
+from vlmcli.models.features import FeatureStore
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.ask import ask
 from vlmcli.tasks.request import Request
+from vlmcli.tasks.topk import topk
 from vlmcli.types import Answer, Message, Sampling, Start, TokenEvent
 
 
@@ -35,6 +40,17 @@ def test_usage(model: Any) -> None:
     assert (start.usage.image_tokens, start.usage.completion_tokens) == (32, 0)
     assert start.usage.prompt_tokens > 32
     assert answer.usage.completion_tokens == 4 and answer.usage.prompt_tokens == start.usage.prompt_tokens
+
+
+def test_whether_features_were_kept(model: Any, tmp_path: Path) -> None:
+    vlm = model("llava")
+    store = FeatureStore("these", vlm.info, FeatureFiles(tmp_path))
+    keeping = Vlm(vlm.model, vlm.processor, vlm.info, vlm.template, store)
+    for images, cached in ((1, [False]), (2, [True, False]), (2, [True, True])):
+        start, *_, answer = ask(keeping, request(images), Sampling(max_tokens=2))
+        assert isinstance(start, Start) and isinstance(answer, Answer)
+        assert [image.cached for image in answer.images] == cached and answer.images == start.images
+    assert [image.cached for image in topk(keeping, request(2)).images] == [True, True]
 
 
 def test_what_became_of_the_images(model: Any) -> None:

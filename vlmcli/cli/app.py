@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from vlmcli.cli import models, options
+from vlmcli.cli import cache, models, options
 from vlmcli.cli.ask import ask
 from vlmcli.cli.classify import classify
 from vlmcli.cli.compose import compose
@@ -64,6 +64,7 @@ def vlm(
 for _command in (ask, topk, zeroshot, embed, classify, inspect, compose):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 app.command(cls=WordsCommand)(pull)
 
 

@@ -65,6 +65,7 @@ def ask(
     threads: options.Threads = None,
     max_pixels: options.MaxPixels = None,
     allow_private_urls: options.PrivateUrls = False,
+    no_cache: options.NoCache = False,
     json: options.Json = False,
     jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
@@ -88,7 +89,9 @@ def ask(
     _note_greedy(sampling, sink)
     if not may_have_prompt(runtime, request):
         default_prompt(request.images)
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(runtime, output, sink, "ask")
+    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls, not no_cache).open(
+        runtime, output, sink, "ask"
+    )
     text = add_piped_text(runtime, sink, request) or default_prompt(request.images)
     sink.ask(vlm.ask(request.images, text, system=system, sampling=sampling, raw=raw))
 

@@ -66,6 +66,10 @@ PrivateUrls = Annotated[
     bool, typer.Option("--allow-private-urls", help="Let image URLs lead to private and loopback addresses.")
 ]
 
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Encode the images anew, and keep nothing of them; see 'vlm cache'.")
+]
+
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="Write one JSON object a line, as things happen.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr, only errors.")]
@@ -110,6 +114,7 @@ class ModelOptions:
     threads: int | None = None
     max_pixels: str | None = None
     allow_private_urls: bool = False
+    cache: bool = True
 
     def settled(self) -> dict[str, Any]:
         """What ``vlmcli.api.load`` takes, completed from the environment and the user's config file, and checked.
@@ -125,6 +130,7 @@ class ModelOptions:
             "threads": checks.threads(setting("threads", self.threads, None, int)),
             "max_pixels": checks.pixels(setting("max_pixels", self.max_pixels, "64M")),
             "allow_private_urls": self.allow_private_urls,
+            "cache": self.cache,
         }
 
     def open(self, runtime: Runtime, output: OutputOptions, sink: Sink, verb: str) -> Any:

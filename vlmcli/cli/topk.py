@@ -40,6 +40,7 @@ def topk(
     threads: options.Threads = None,
     max_pixels: options.MaxPixels = None,
     allow_private_urls: options.PrivateUrls = False,
+    no_cache: options.NoCache = False,
     json: options.Json = False,
     jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
@@ -58,7 +59,7 @@ def topk(
     request = split_topk(words or (), image or (), prompt)
     if not may_have_prompt(runtime, request):
         raise _no_prompt()
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
+    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls, not no_cache).open(
         runtime, output, sink, "topk"
     )
     text = add_piped_text(runtime, sink, request)

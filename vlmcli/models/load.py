@@ -19,10 +19,13 @@ from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
+from vlmcli.models.feature_files import FeatureFiles
+from vlmcli.models.features import FeatureStore
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types import ModelInfo
+from vlmcli.weights.fingerprint import fingerprint
 from vlmcli.weights.resolve import Checkpoint
 
 Kind = Literal["vlm", "llm", "dual", "classifier"]
@@ -41,13 +44,16 @@ _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
-def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> Vlm | Dual | Classifier:
+def load(
+    checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto", features: FeatureFiles | None = None
+) -> Vlm | Dual | Classifier:
     """Load a checkpoint onto a device.
 
     Args:
         checkpoint: a folder with config.json, *.safetensors, a tokenizer and, for images, a processor; or a GGUF file.
         device: ``auto`` (cuda > mps > cpu), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16``, ``float16``.
+        features: where the features of images are kept; None encodes an image every time.
 
     Raises:
         ModelError: transformers cannot load it, or weights are missing.
@@ -59,15 +65,16 @@ def load(checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> V
     with quiet(), one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
         mend_torchvision()  # transformers imports it for text-only models too
         if checkpoint.parts:
-            return _composed(checkpoint, numbers, where)
+            return _composed(checkpoint, numbers, where, features)
+        info = _info(checkpoint, numbers, where)
+        store = _store(checkpoint, info, features)
         kind, model, processor = _read(checkpoint, numbers)
         model = model.to(where)
-    info = _info(checkpoint, numbers, where)
     if kind == "dual":
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
-    return Vlm(model, processor, info, template=template_of(checkpoint, model.config, processor))
+    return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store)
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
@@ -89,12 +96,18 @@ def name_slot(config: Any, processor: Any) -> None:
         config.image_token_id = processor.image_token_id
 
 
-def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Vlm:
+def _store(checkpoint: Checkpoint, info: ModelInfo, files: FeatureFiles | None) -> FeatureStore | None:
+    """Looked at before the weights are read: what changes meanwhile is another model the next time."""
+    return None if files is None else FeatureStore(fingerprint(checkpoint), info, files)
+
+
+def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, features: FeatureFiles | None) -> Vlm:
     """A model that models.toml declares by its parts."""
     assert checkpoint.spec is not None and checkpoint.spec.composition is not None
+    store = _store(checkpoint, _info(checkpoint, dtype, device), features)
     model, processor = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
     info = _info(checkpoint, dtype, device, notes(model))
-    return Vlm(model.to(device), processor, info, template=checkpoint.spec.template)
+    return Vlm(model.to(device), processor, info, checkpoint.spec.template, store)
 
 
 def _info(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, notes: tuple[str, ...] = ()) -> ModelInfo:

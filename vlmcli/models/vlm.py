@@ -10,9 +10,10 @@ go in ``forward``, which positions and masks belong to a step in the methods tha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
+from vlmcli.models.features import FeatureStore
 from vlmcli.types import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
@@ -39,10 +41,14 @@ HEAD_CHUNK = 64
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What the processor made of one image: (width, height) in pixels if it is one picture, and its slots."""
+    """What the processor made of one image: (width, height) in pixels if it is one picture, and its slots.
+
+    ``cached``: its features were kept, and the vision encoder skipped.
+    """
 
     resized: tuple[int, int] | None
     tokens: int
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,15 @@ class Inputs(Row):
         """Image slots."""
         return sum(self.is_image)
 
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """How many images the prompt shows."""
+        return (len(self.images),)
+
+    def encoded(self, tensors: Mapping[str, Any], cached: Iterable[bool]) -> Inputs:
+        """The same with features in the place of pixels, and which of them were kept before."""
+        return replace(self, tensors=tensors, images=_marked(self.images, iter(cached)))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -80,6 +95,17 @@ class Batch:
     def slots(self) -> int:
         """Image slots of all prompts."""
         return sum(sum(row.is_image) for row in self.rows)
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """How many images each prompt shows."""
+        return tuple(len(row.images) for row in self.rows)
+
+    def encoded(self, tensors: Mapping[str, Any], cached: Iterable[bool]) -> Batch:
+        """The same with features in the place of pixels, and which of them were kept before."""
+        marks = iter(cached)
+        rows = tuple(replace(row, images=_marked(row.images, marks)) for row in self.rows)
+        return replace(self, rows=rows, tensors=tensors)
 
 
 _Prepared = TypeVar("_Prepared", Inputs, Batch)
@@ -108,11 +134,19 @@ class State:
 class Vlm:
     """A model that continues text, and sees images if it has an encoder."""
 
-    def __init__(self, model: Any, processor: Any, info: ModelInfo, template: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        info: ModelInfo,
+        template: str | None = None,
+        features: FeatureStore | None = None,
+    ) -> None:
         self.model = model
         self.processor = processor
         self.info = info
         self.template = template
+        self.features = features
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.vocabulary = Vocabulary(self.tokenizer)
         self.device: torch.device = model.device
@@ -170,8 +204,9 @@ class Vlm:
     def encode(self, inputs: _Prepared) -> _Prepared:
         """Run the vision encoder and the projector once; the features take the place of the pixels.
 
-        Families whose ``forward`` takes no ready features keep their pixels. Raises InputError if the number of
-        features differs from the number of slots.
+        With a feature store they run only for images that it does not know yet, one by one. Families whose ``forward``
+        takes no ready features keep their pixels. Raises InputError if the number of features differs from the number
+        of slots.
         """
         base = self.model.base_model
         pixels = {name: None for name in _PIXELS if inputs.tensors.get(name) is not None}
@@ -181,11 +216,15 @@ class Vlm:
         arguments = {name: value for name, value in inputs.tensors.items() if name in wanted}
         if not arguments:
             return inputs
+        encode = partial(base.get_image_features, return_dict=True)
         with self._work("encoding the images"):
-            features = base.get_image_features(**arguments, return_dict=True)
+            if self.features is None:
+                features, cached = encode(**arguments), (False,) * sum(inputs.shown)
+            else:
+                features, cached = self.features.look_up(encode, arguments, inputs.shown)
         _check_features(features, inputs.slots)
         # None, not absent: BLIP-2's forward insists on the argument.
-        return replace(inputs, tensors={**inputs.tensors, **pixels, "mm_encoder_outputs": {"image": features}})
+        return inputs.encoded({**inputs.tensors, **pixels, "mm_encoder_outputs": {"image": features}}, cached)
 
     def prefill(self, inputs: Inputs) -> State:
         """Read the whole prompt: the cache, and the logits [V] of the first token of the answer."""
@@ -340,6 +379,10 @@ class Vlm:
                 f"the prompt takes {len(ids)} tokens, and the model's context is {self.context}",
                 hint="shorten the prompt, show fewer images, or use a model with a longer context",
             )
+
+
+def _marked(images: tuple[ImageShape, ...], cached: Iterator[bool]) -> tuple[ImageShape, ...]:
+    return tuple(replace(image, cached=next(cached)) for image in images)
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -15,8 +15,11 @@ from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
     classify_tables,
+    cleared_line,
     composed_table,
     embedding_tables,
+    feature_cache_line,
+    feature_cache_table,
     files_table,
     kept_line,
     model_lines,
@@ -30,10 +33,12 @@ from vlmcli.types import (
     Anatomy,
     AskEvent,
     Classification,
+    Cleared,
     Composed,
     Embedding,
     EmbedEvent,
     EmbedTotals,
+    FeatureCache,
     ModelEntry,
     Pulled,
     Removed,
@@ -138,6 +143,16 @@ class HumanSink:
     def removed(self, removed: Removed) -> None:
         """Print which downloads are gone."""
         self._lines([removed_line(removed)])
+
+    def feature_cache(self, cache: FeatureCache) -> None:
+        """Print which image features are kept, an entry a row."""
+        if cache.entries:
+            self._tables([feature_cache_table(cache)])
+        self.notes.note(feature_cache_line(cache))
+
+    def cleared(self, cleared: Cleared) -> None:
+        """Print which image features are gone."""
+        self._lines([cleared_line(cleared)])
 
     def composed(self, composed: Composed) -> None:
         """Print what a composition is made of."""

@@ -16,11 +16,14 @@ from vlmcli.render.objects import (
     anatomy_object,
     answer_object,
     classification_object,
+    cleared_object,
     composed_object,
     embed_totals_object,
     embedding_object,
     entry_object,
     error_object,
+    feature_cache_object,
+    kept_features_object,
     position_object,
     pulled_object,
     removed_object,
@@ -38,10 +41,12 @@ from vlmcli.types import (
     Answer,
     AskEvent,
     Classification,
+    Cleared,
     Composed,
     Embedding,
     EmbedEvent,
     EmbedTotals,
+    FeatureCache,
     ImageInfo,
     ModelEntry,
     Pulled,
@@ -126,6 +131,14 @@ class JsonSink:
     def removed(self, removed: Removed) -> None:
         """Write what is gone."""
         self._write({"schema_version": SCHEMA_VERSION, "removed": removed_object(removed)})
+
+    def feature_cache(self, cache: FeatureCache) -> None:
+        """Write which image features are kept."""
+        self._write({"schema_version": SCHEMA_VERSION, **feature_cache_object(cache)})
+
+    def cleared(self, cleared: Cleared) -> None:
+        """Write which image features are gone."""
+        self._write({"schema_version": SCHEMA_VERSION, "cleared": cleared_object(cleared)})
 
     def composed(self, composed: Composed) -> None:
         """Write what a composition is made of."""
@@ -224,6 +237,16 @@ class JsonlSink:
     def removed(self, removed: Removed) -> None:
         """Write one ``removed`` event."""
         self._event("removed", removed_object(removed))
+
+    def feature_cache(self, cache: FeatureCache) -> None:
+        """Write one ``features`` event an entry, then ``done``, which holds what ``--json`` writes."""
+        for entry in cache.entries:
+            self._event("features", kept_features_object(entry))
+        self._event("done", feature_cache_object(cache))
+
+    def cleared(self, cleared: Cleared) -> None:
+        """Write one ``cleared`` event."""
+        self._event("cleared", cleared_object(cleared))
 
     def composed(self, composed: Composed) -> None:
         """Write one ``composed`` event."""

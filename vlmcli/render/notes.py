@@ -95,4 +95,5 @@ def tokens_per_second(tokens: tuple[TokenEvent, ...]) -> float | None:
 def _image_text(image: ImageInfo) -> str:
     width, height = image.original
     resized = f" -> {image.resized[0]}x{image.resized[1]}" if image.resized else ""
-    return f"{width}x{height}{resized}, {image.tokens} tokens"
+    cached = ", features from the cache" if image.cached else ""
+    return f"{width}x{height}{resized}, {image.tokens} tokens{cached}"

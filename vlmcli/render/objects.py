@@ -15,10 +15,13 @@ from vlmcli.types import (
     Answer,
     Classification,
     ClassScore,
+    Cleared,
     Composed,
     Embedding,
     EmbedTotals,
+    FeatureCache,
     ImageInfo,
+    KeptFeatures,
     ModelEntry,
     ModelFile,
     ModelInfo,
@@ -242,7 +245,7 @@ def composed_object(composed: Composed) -> Object:
 
 
 def image_object(image: ImageInfo) -> Object:
-    """What became of one image."""
+    """What became of one image; ``cached`` where features are kept."""
     return {
         "source": clean(image.source),
         "sha256": image.sha256,
@@ -250,7 +253,7 @@ def image_object(image: ImageInfo) -> Object:
         "resized": None if image.resized is None else list(image.resized),
         "tokens": image.tokens,
         "notes": [clean(note) for note in image.notes],
-    }
+    } | ({} if image.cached is None else {"cached": image.cached})
 
 
 def usage_object(usage: Usage) -> Object:
@@ -301,6 +304,39 @@ def pulled_object(pulled: Pulled) -> Object:
 def removed_object(removed: Removed) -> Object:
     """Downloads that are gone."""
     return {"name": clean(removed.name), "folder": clean(removed.folder), "size_bytes": removed.size_bytes}
+
+
+def feature_cache_object(cache: FeatureCache) -> Object:
+    """What is kept of image features."""
+    return {
+        "folder": clean(cache.folder),
+        "limit_bytes": cache.limit_bytes,
+        "size_bytes": cache.size_bytes,
+        "entries": [kept_features_object(entry) for entry in cache.entries],
+    }
+
+
+def kept_features_object(entry: KeptFeatures) -> Object:
+    """The features of one image for one model."""
+    return {
+        "key": entry.key,
+        "model": clean(entry.model),
+        "revision": entry.revision,
+        "dtype": entry.dtype,
+        "size_bytes": entry.size_bytes,
+        "age_s": round(entry.age_s, 3),
+    }
+
+
+def cleared_object(cleared: Cleared) -> Object:
+    """What was deleted of image features, and what is left."""
+    return {
+        "folder": clean(cleared.folder),
+        "entries": cleared.entries,
+        "size_bytes": cleared.size_bytes,
+        "left": cleared.left,
+        "left_bytes": cleared.left_bytes,
+    }
 
 
 def error_object(error: VlmError) -> Object:

@@ -13,9 +13,11 @@ from vlmcli.types import (
     Anatomy,
     AskEvent,
     Classification,
+    Cleared,
     Composed,
     EmbedEvent,
     EmbedTotals,
+    FeatureCache,
     ModelEntry,
     Pulled,
     Removed,
@@ -60,6 +62,12 @@ class Sink(Protocol):
 
     def removed(self, removed: Removed) -> None:
         """Show which downloads are gone."""
+
+    def feature_cache(self, cache: FeatureCache) -> None:
+        """Show which image features are kept."""
+
+    def cleared(self, cleared: Cleared) -> None:
+        """Show which image features are gone."""
 
     def composed(self, composed: Composed) -> None:
         """Show a composition that was put together."""

@@ -12,9 +12,11 @@ from vlmcli.render.terminal import Terminal
 from vlmcli.types import (
     Classification,
     ClassScore,
+    Cleared,
     Composed,
     Embedding,
     EmbedTotals,
+    FeatureCache,
     ModelEntry,
     ModelFile,
     Position,
@@ -117,6 +119,41 @@ def pulled_line(pulled: Pulled) -> str:
 def removed_line(removed: Removed) -> str:
     """How many bytes are free again, and where they were."""
     return one_line(f"{removed.name}: removed {size(removed.size_bytes)}: {removed.folder}")
+
+
+def feature_cache_table(cache: FeatureCache) -> Table:
+    """The image features that are kept, the most recently used first."""
+    columns = (
+        Column("entry"),
+        Column("model"),
+        Column("dtype"),
+        Column("size", "right"),
+        Column("unused for", "right"),
+    )
+    rows = tuple(
+        (entry.key[:12], one_line(entry.model), entry.dtype, size(entry.size_bytes), duration(entry.age_s))
+        for entry in cache.entries
+    )
+    return Table(columns, rows)
+
+
+def feature_cache_line(cache: FeatureCache) -> str:
+    """How much is kept of how much, and where."""
+    return f"{_entries(len(cache.entries))}, {size(cache.size_bytes)} of {size(cache.limit_bytes)}: {cache.folder}"
+
+
+def cleared_line(cleared: Cleared) -> str:
+    """How much is gone, and what is left."""
+    gone = f"removed {_entries(cleared.entries)}, {size(cleared.size_bytes)}"
+    return one_line(f"{gone}; {_entries(cleared.left)} left, {size(cleared.left_bytes)}: {cleared.folder}")
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it, rounded down: 40 s, 5 min, 3 h, 12 d."""
+    for limit, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{int(seconds // limit)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def size(size_bytes: int) -> str:
@@ -303,6 +340,10 @@ def _share(value: float | None) -> str:
 
 def _files(files: Sequence[ModelFile]) -> str:
     return f"{len(files)} file" + ("s" if len(files) != 1 else "")
+
+
+def _entries(number: int) -> str:
+    return f"{number} {'entry' if number == 1 else 'entries'}"
 
 
 def _yes_no(value: bool) -> str:

@@ -27,8 +27,9 @@ def ask(vlm: Vlm, request: Request, sampling: Sampling) -> Iterator[AskEvent]:
     check(sampling)
     watch = Stopwatch(request.load_ms)
     inputs = vlm.prepare(request.prompt)
-    infos = image_infos(request.images, inputs)
     watch.lap("prepare")
+    inputs = vlm.encode(inputs)
+    infos = image_infos(request.images, inputs)
     yield Start(vlm.info, infos, usage(inputs))
 
     said: list[TokenEvent] = []

@@ -29,7 +29,7 @@ class Request:
 def image_infos(images: Sequence[LoadedImage], inputs: Inputs) -> tuple[ImageInfo, ...]:
     """Where each image came from and what became of it."""
     return tuple(
-        replace(image.info, resized=shape.resized, tokens=shape.tokens)
+        replace(image.info, resized=shape.resized, tokens=shape.tokens, cached=shape.cached)
         for image, shape in zip(images, inputs.images, strict=True)
     )
 

@@ -34,6 +34,7 @@ def topk(vlm: Vlm, request: Request, *, k: int = 5, at: At = "last", expand_imag
     inputs = vlm.prepare(request.prompt)
     watch.lap("prepare")
     rows = _rows(inputs, at, expand_images)
+    inputs = vlm.encode(inputs)
     positions = tuple(_positions(vlm, inputs, rows, k))
     watch.lap("forward")
     return TopK(positions, vlm.info, image_infos(request.images, inputs), usage(inputs), watch.timings_ms())
