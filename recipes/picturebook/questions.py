@@ -73,6 +73,15 @@ COURSES = {
             "more": 6, "count_is": 4, "count": 6,
         },
     ),
+    "finish": Course(
+        {"crowd": 4, "few": 3, "text": 2, "single": 1},
+        {
+            "count": 24, "count_is": 8, "more": 6, "is_bigger": 20, "is_relation": 8, "side_x": 6, "side_y": 3,
+            "what_at": 8, "shape_at": 5, "colour_at": 3, "which_further": 6, "superlative": 5, "which_bigger": 6,
+            "colour": 3, "shape": 4, "exists": 6, "absent": 3, "is_colour": 2, "is_shape": 3, "read": 14, "where": 3,
+            "background": 1, "describe": 2, "what_is_it": 1,
+        },
+    ),
 }  # fmt: skip
 """What is learned alone before it is mixed with everything else: mixed from the start, it is hardly learned at all."""
 

@@ -1,6 +1,6 @@
 """Train picturebook: `python -m recipes.picturebook.train --out runs/picturebook`.
 
-Nine stages, each of which starts from what the one before has left:
+Ten stages, each of which starts from what the one before has left:
 
 1. ``encoder``    contrastive pre-training (SigLIP, arXiv 2303.15343) with each patch told what lies under it
 2. ``reading``    the same at a lower rate, mostly on printed words: what is learned last
@@ -11,6 +11,7 @@ Nine stages, each of which starts from what the one before has left:
 7. ``counting``   likewise, on how many there are
 8. ``comparisons`` likewise, on questions whose answer is yes or no, left or right
 9. ``joint``      projector and decoder, on everything; the encoder stays as stage two has left it
+10. ``finish``    the same, with more of what was learned last: counting and sizes
 
 The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
 """
@@ -47,7 +48,18 @@ LOG_EVERY = 50
 _LOOKED_UP = 2  # blocks, of four
 # Left to AdamW, the projector grows until the decoder's layers hardly move its tokens, and places are lost in it.
 _MATRICES = re.compile(r"\.layers\.|projector")
-STAGES = ("encoder", "reading", "decoder", "projector", "lookups", "relations", "counting", "comparisons", "joint")
+STAGES = (
+    "encoder",
+    "reading",
+    "decoder",
+    "projector",
+    "lookups",
+    "relations",
+    "counting",
+    "comparisons",
+    "joint",
+    "finish",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ PLANS = {
     "counting": Plan(200, 24, 2e-3, warmup=20, decay=0.0),
     "comparisons": Plan(500, 24, 2e-3, warmup=20, decay=0.0),
     "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
+    "finish": Plan(420, 24, 1.2e-3, warmup=10, decay=1.0),
 }
 
 
@@ -292,7 +305,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw the pictures")
     parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every stage")
-    parser.add_argument("--until", choices=STAGES, default="joint")
+    parser.add_argument("--until", choices=STAGES, default="finish")
     return parser.parse_args()
 
 
