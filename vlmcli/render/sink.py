@@ -12,6 +12,7 @@ from vlmcli.render.notes import Notes
 from vlmcli.types import (
     Anatomy,
     AskEvent,
+    Choices,
     Classification,
     Composed,
     EmbedEvent,
@@ -19,6 +20,7 @@ from vlmcli.types import (
     ModelEntry,
     Pulled,
     Removed,
+    Scored,
     TopK,
     Zeroshot,
 )
@@ -35,6 +37,15 @@ class Sink(Protocol):
 
     def topk(self, result: TopK) -> None:
         """Show next-token probabilities."""
+
+    def score(self, result: Scored) -> None:
+        """Show how likely a given answer is."""
+
+    def choose(self, result: Choices) -> None:
+        """Show a distribution over options."""
+
+    def check(self, result: Choices) -> None:
+        """Show a yes or a no."""
 
     def zeroshot(self, result: Zeroshot) -> None:
         """Show scored labels."""
