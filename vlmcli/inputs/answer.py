@@ -20,7 +20,7 @@ def ways(tokenizer: Any, texts: Sequence[str], before: int) -> tuple[tuple[Ids, 
     lead = str(tokenizer.decode([before], skip_special_tokens=False))
     continued = [_continued(_ids(tokenizer, lead), _ids(tokenizer, lead + text)) for text in texts]
     found.append(tuple(ids for ids in continued if ids))
-    if not any(text[:1].isspace() for text in texts):
+    if all(text[:1].strip() for text in texts):
         found.append(tuple(_ids(tokenizer, f" {text}") for text in texts))
     return tuple(dict.fromkeys(way for way in found if len(way) == len(texts) and all(way)))
 
