@@ -94,6 +94,16 @@ def test_topk_and_ask_agree_on_the_first_token(llava: VlmModel) -> None:
     assert (row.top[0].id, row.top[0].logprob) == (first.id, pytest.approx(first.logprob, abs=1e-5))
 
 
+def test_score_choose_and_check(llava: VlmModel) -> None:
+    cat = llava.score(tiny.picture(), "What is it?", answer_ids=[5], system="be brief").logprob
+    assert cat != llava.score(tiny.picture(), "What is it?", answer_ids=[5]).logprob
+    checked = llava.check(tiny.picture(), "Is it?")
+    assert checked.choices == llava.choose(tiny.picture(), "Is it?", ["yes", "no"]).choices
+    assert checked.best.option in ("yes", "no")
+    with pytest.raises(UsageError):
+        llava.choose(tiny.picture(), "What?", ["a", "b"], raw=True, system="be brief")
+
+
 def test_zeroshot(checkpoint: Any) -> None:
     dual = load(checkpoint("siglip").folder, device="cpu")
     assert isinstance(dual, DualModel)

@@ -1,4 +1,5 @@
-"""The Python interface: ``load`` a model, then ``ask``, ``topk``, ``zeroshot``, ``embed`` or ``classify`` with it.
+"""The Python interface: ``load`` a model, then ``ask``, ``topk``, ``score``, ``choose``, ``check``, ``zeroshot``,
+``embed`` or ``classify`` with it.
 
 ``inspect`` tells what a model is made of without loading it.
 
@@ -26,7 +27,20 @@ from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import UsageError
 from vlmcli.inputs.embeddings.kept import Kept
 from vlmcli.inputs.image import MAX_PIXELS, ImageSource, LoadedImage, load_image
-from vlmcli.types import Anatomy, AskEvent, Classification, EmbedEvent, Message, ModelInfo, Sampling, TopK, Zeroshot
+from vlmcli.types import (
+    YES_NO,
+    Anatomy,
+    AskEvent,
+    Choices,
+    Classification,
+    EmbedEvent,
+    Message,
+    ModelInfo,
+    Sampling,
+    Scored,
+    TopK,
+    Zeroshot,
+)
 from vlmcli.weights.resolve import Checkpoint, pinned_revision, resolve
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
@@ -120,6 +134,55 @@ class VlmModel(_Model):
         if not request.images and not system and not (self.vlm.sees and self.vlm.has_template):
             request = replace(request, raw=True)
         return topk(self.vlm, request, k=k, at=at, expand_images=expand_images)
+
+    def score(
+        self,
+        images: Images,
+        prompt: str,
+        answer: str = "",
+        *,
+        answer_ids: Sequence[int] = (),
+        k: int = 5,
+        end: bool = True,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Scored:
+        """How likely ``answer`` is, token by token, each with its ``k`` likeliest alternatives.
+
+        ``answer_ids`` are scored as they stand, in the place of a text; of a text the ``end`` counts too. The sum over
+        the text of a greedy answer is the sum of what ``ask`` gave.
+
+        Raises UsageError, InputError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.score import score
+
+        request = self._request(images, prompt, None, system, raw)
+        return score(self.vlm, request, answer, answer_ids=answer_ids, k=k, end=end)
+
+    def choose(
+        self,
+        images: Images,
+        prompt: str,
+        options: Sequence[str],
+        *,
+        show_options: bool = False,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Choices:
+        """How the model divides its answer among ``options``, and how much probability it gives to them at all.
+
+        ``show_options`` puts them into the prompt, at ``{options}`` or at its end, and averages over their orders.
+        ``vlmcli.tasks.choose.choose`` defines the figures.
+
+        Raises UsageError, InputError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.choose import choose
+
+        return choose(self.vlm, self._request(images, prompt, None, system, raw), options, show_options=show_options)
+
+    def check(self, images: Images, question: str, *, system: str | None = None, raw: bool = False) -> Choices:
+        """Yes or no: ``choose`` between these two; ``.best.option`` is the answer."""
+        return self.choose(images, question, YES_NO, system=system, raw=raw)
 
     def _request(
         self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool

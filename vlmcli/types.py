@@ -5,6 +5,7 @@ Log-probabilities are natural logarithms; entropy and surprisal are in nats.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -159,6 +160,101 @@ class TopK:
     images: tuple[ImageInfo, ...]
     usage: Usage
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """One token of a given answer, in the distribution that the model had before it read this token.
+
+    ``rank`` 1 is the likeliest; ``entropy`` and ``top`` describe the whole distribution.
+    """
+
+    index: int
+    id: int
+    token: str
+    bytes: bytes
+    logprob: float
+    rank: int
+    entropy: float
+    top: tuple[TopToken, ...] = ()
+
+    @property
+    def surprisal(self) -> float:
+        """In nats."""
+        return -self.logprob
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely a given answer is. ``tokens`` may hold the end of the answer, which is no part of ``text``."""
+
+    text: str
+    tokens: tuple[ScoredToken, ...]
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    usage: Usage
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def logprob(self) -> float:
+        """Of all tokens together."""
+        return math.fsum(token.logprob for token in self.tokens)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the text in UTF-8."""
+        return len(self.text.encode("utf-8", errors="replace"))
+
+    @property
+    def per_byte(self) -> float | None:
+        """The log-probability by the bytes of the text, which models with different tokenizers have in common."""
+        return self.logprob / self.size_bytes if self.text else None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several closed answers.
+
+    ``logprob`` is that of giving this answer, and ``probability`` its share among the options. ``normalized`` is the
+    share by ``per_token``, the log-probability by the number of tokens. ``tokens`` are those of its likeliest spelling.
+    ``by_order`` has the probability in each order in which the options were shown; it is empty where they were not.
+    """
+
+    option: str
+    logprob: float
+    per_token: float
+    probability: float
+    normalized: float
+    tokens: int
+    by_order: tuple[float, ...] = ()
+
+
+YES_NO = ("yes", "no")
+"""The options of a question that is answered so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A distribution over options. ``mass`` is how much probability the model gives to them at all, at most 1."""
+
+    choices: tuple[Choice, ...]
+    mass: float
+    model: ModelInfo
+    images: tuple[ImageInfo, ...]
+    usage: Usage
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> Choice:
+        """The likeliest, the first of equals."""
+        return max(self.choices, key=lambda choice: choice.probability)
+
+    @property
+    def mean(self) -> float | None:
+        """The expected value where every option is a number in digits, as in a rating; else None."""
+        if not all(choice.option.isdecimal() for choice in self.choices):
+            return None
+        return math.fsum(int(choice.option) * choice.probability for choice in self.choices)
 
 
 @dataclass(frozen=True, slots=True)

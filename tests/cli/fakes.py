@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
-from vlmcli.types import Anatomy, AskEvent, Classification, EmbedEvent, ModelInfo, TopK, Zeroshot
+from vlmcli.types import Anatomy, AskEvent, Choices, Classification, EmbedEvent, ModelInfo, Scored, TopK, Zeroshot
 
 
 @dataclass
@@ -34,6 +34,18 @@ class FakeModel:
     def topk(self, images: Sequence[str], prompt: str, **options: Any) -> TopK:
         self.calls.append(("topk", (images, prompt), options))
         return values.topk(values.position(3, " the"))
+
+    def score(self, images: Sequence[str], prompt: str, answer: str, **options: Any) -> Scored:
+        self.calls.append(("score", (images, prompt, answer), options))
+        return values.scored("a", " cat")
+
+    def choose(self, images: Sequence[str], prompt: str, options: Sequence[str], **how: Any) -> Choices:
+        self.calls.append(("choose", (images, prompt, options), how))
+        return values.choices(*options)
+
+    def check(self, images: Sequence[str], question: str, **options: Any) -> Choices:
+        self.calls.append(("check", (images, question), options))
+        return values.choices("yes", "no")
 
 
 @dataclass
@@ -131,4 +143,4 @@ MODELS = {"plain": FakeModel, "endless": EndlessModel, "interrupted": Interrupte
 
 if __name__ == "__main__":
     chosen = MODELS[os.environ.get("FAKE_MODEL", "plain")]()
-    sys.exit(main(None, Runtime(lambda **options: chosen, sys.stdin.buffer, sys.stdout, sys.stderr)))
+    sys.exit(main(None, replace(Runtime.system(), load=lambda **options: chosen)))

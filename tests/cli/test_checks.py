@@ -29,6 +29,11 @@ def test_pixels(text: str, number: int) -> None:
     assert checks.pixels(text) == number
 
 
+@pytest.mark.parametrize(("text", "options"), [("1-3", ("1", "2", "3")), (" 9-10 ", ("9", "10"))])
+def test_ratings(text: str, options: tuple[str, ...]) -> None:
+    assert checks.rating(text) == options
+
+
 @pytest.mark.parametrize(("text", "size"), [("640x480", (640, 480)), (" 1X1 ", (1, 1))])
 def test_sizes(text: str, size: tuple[int, int]) -> None:
     assert checks.size(text) == size

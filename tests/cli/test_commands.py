@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, run
 from vlmcli.catalog import Catalog
+from vlmcli.cli import options
 from vlmcli.inputs.embeddings.kept import Kept
 from vlmcli.types import Sampling
 
@@ -129,8 +130,8 @@ def test_the_default_model_introduces_itself_once(argv: tuple[str, ...], kind: s
 def test_topk_passes_everything_on() -> None:
     model = FakeModel()
     outcome = run("topk", "a.png", "The photo ", "-k", "3", "--at", "-2", "--expand-images", "--raw", model=model)
-    options = {"k": 3, "at": -2, "system": None, "raw": True, "expand_images": True}
-    assert asked(model) == ("topk", (("a.png",), "The photo "), options)
+    how = {"k": 3, "at": -2, "system": None, "raw": True, "expand_images": True}
+    assert asked(model) == ("topk", (("a.png",), "The photo "), how)
     assert "·red" in outcome.stdout
 
 
@@ -171,7 +172,7 @@ def test_a_model_of_the_other_kind_is_a_usage_error(argv: tuple[str, ...], model
     outcome = run(*argv, "-m", "tiny", model=model)
     assert outcome.code == 2
     assert f"cannot do {argv[0]}" in outcome.stderr
-    able = [verb for verb in ("ask", "topk", "zeroshot", "embed", "classify") if hasattr(model, verb)]
+    able = [verb for verb in options._KINDS if hasattr(model, verb)]
     assert " and ".join(f"vlm {verb}" for verb in able) in outcome.stderr
 
 

@@ -195,3 +195,10 @@ def test_a_closed_pipe_stops_embedding(mode: str) -> None:
     with pytest.raises(BrokenPipeError):
         make_sink(mode, stdout=values.ClosedPipe(12), stderr=io.StringIO()).embed(watched())  # type: ignore[arg-type]
     assert closed == [True]
+
+
+def test_check_prints_one_word_and_details_on_demand() -> None:
+    human, stdout, stderr = sink(verbose=True)
+    human.check(values.choices("yes", "no", "maybe"))
+    assert stdout.getvalue() == "yes\n"
+    assert "answer  50.00% yes; the options have 90.00% of the model's answer\n" in stderr.getvalue()

@@ -148,6 +148,43 @@ def test_topk_lines_are_positions() -> None:
     assert [line["index"] for line in written[1:3]] == [0, 1]
 
 
+def test_score_has_the_documented_fields() -> None:
+    result = one("score", values.scored("a", " cat"))
+    assert set(result) == COMMON | {"text", "tokens", "logprob", "per_byte", "size_bytes"}
+    assert (result["text"], result["size_bytes"]) == ("a cat", 5)
+    assert result["logprob"] == pytest.approx(2 * math.log(0.25)) == 5 * result["per_byte"]
+    assert result["tokens"][1] == {
+        "index": 1,
+        "token": " cat",
+        "id": 101,
+        "logprob": pytest.approx(math.log(0.25)),
+        "rank": 2,
+        "entropy": 1.5,
+        "surprisal": pytest.approx(math.log(4)),
+        "bytes": list(b" cat"),
+        "top_logprobs": [{"token": " red", "id": 7, "logprob": pytest.approx(math.log(0.75)), "bytes": list(b" red")}],
+    }
+    assert [line["type"] for line in lines("score", values.scored("a", " cat"))] == ["start", "token", "token", "done"]
+
+
+@pytest.mark.parametrize("verb", ["choose", "check"])
+def test_choices_have_the_documented_fields(verb: str) -> None:
+    result = one(verb, values.choices("no", "yes", "maybe", orders=2))
+    assert set(result) == COMMON | {"answer", "mass", "mean", "choices"}
+    assert (result["answer"], result["mass"], result["mean"]) == ("no", 0.9, None)
+    assert result["choices"][0] == {
+        "option": "no",
+        "logprob": pytest.approx(math.log(0.45)),
+        "per_token": pytest.approx(math.log(0.45)),
+        "probability": 0.5,
+        "normalized": 0.5,
+        "tokens": 1,
+        "by_order": [0.5, 0.5],
+    }
+    assert one(verb, values.choices("1", "2"))["mean"] == 1.5
+    assert [line["type"] for line in lines(verb, values.choices("no", "yes"))] == ["start", "done"]
+
+
 def test_zeroshot_has_the_documented_fields() -> None:
     result = one("zeroshot", values.zeroshot(sigmoid=False))
     assert set(result) == COMMON | {"scores"}

@@ -13,6 +13,7 @@ from vlmcli.render.table import Column, Table, cell_width, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
     bar,
+    choices_table,
     classify_tables,
     count,
     embedding_tables,
@@ -20,6 +21,7 @@ from vlmcli.render.views import (
     model_lines,
     models_table,
     pulled_line,
+    scored_table,
     size,
     topk_tables,
     zeroshot_tables,
@@ -71,6 +73,21 @@ def test_one_position_is_a_ranked_table() -> None:
 def test_one_position_with_a_successor_says_what_follows() -> None:
     (table,) = topk_tables(values.topk(values.position(9, " dog", follows=" ran")), PLAIN)
     assert "what follows: ·ran (rank 2, 25.00%, surprisal 1.386 nats)" in lines(table)
+
+
+def test_an_answer_is_a_row_a_token_and_a_sum() -> None:
+    written = lines(scored_table(values.scored("a", " c\n"), PLAIN))
+    assert written[1].split() == ["0", "a", "2", "25.00%", "1.386", "1.500", "·red", "75.00%"]
+    assert written[2].split()[1] == "·c\\n"
+    assert written[3] == "log-probability -2.7726 nats (6.25%), -0.6931 a byte (4 bytes)"
+
+
+def test_the_likeliest_option_comes_first() -> None:
+    _, first, *_, mass = lines(choices_table(values.choices("3", "1", "2"), PLAIN))
+    assert first.split()[:2] == ["3", "50.00%"] and "option mass 90.00%" in mass
+    written = lines(choices_table(values.choices("a\n[b]", "c", orders=2), PLAIN))
+    assert written[0].endswith("order 1  order 2") and written[1].startswith("a [b]")
+    assert "mean 2.25" in lines(choices_table(values.choices("3", "1", "2"), PLAIN))
 
 
 def test_several_positions_are_rows_and_images_collapse() -> None:

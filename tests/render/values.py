@@ -11,6 +11,8 @@ from vlmcli.types import (
     Anatomy,
     Answer,
     AskEvent,
+    Choice,
+    Choices,
     Classification,
     ClassScore,
     Embedding,
@@ -22,6 +24,8 @@ from vlmcli.types import (
     Part,
     Position,
     Score,
+    Scored,
+    ScoredToken,
     Skipped,
     Stack,
     Start,
@@ -95,6 +99,27 @@ def replace_top(position: Position, *tops: TopToken) -> Position:
 
 def topk(*positions: Position) -> TopK:
     return TopK(positions, MODEL, (IMAGE,), USAGE, {"total": 3.0})
+
+
+def scored(*texts: str) -> Scored:
+    """An answer of tokens that had a probability of a quarter each, at rank 2."""
+    tokens = tuple(
+        ScoredToken(i, 100 + i, text, text.encode(errors="replace"), math.log(0.25), 2, 1.5, (top(" red", 0.75),))
+        for i, text in enumerate(texts)
+    )
+    return Scored("".join(texts), tokens, MODEL, (IMAGE,), USAGE, {"total": 3.0})
+
+
+def choices(*options: str, mass: float = 0.9, orders: int = 1) -> Choices:
+    """Each option but the last takes half of what is left."""
+    shares = [0.5 ** min(i + 1, len(options) - 1) for i in range(len(options))]
+    found = tuple(
+        Choice(
+            option, math.log(mass * share), math.log(mass * share), share, share, 1, (share,) * orders * (orders > 1)
+        )
+        for option, share in zip(options, shares, strict=True)
+    )
+    return Choices(found, mass, MODEL, (IMAGE,), USAGE, {"total": 3.0})
 
 
 def zeroshot(*, sigmoid: bool = True, images: int = 1) -> Zeroshot:

@@ -10,11 +10,14 @@ from typer.main import get_command
 
 from vlmcli.cli import cache, models, options
 from vlmcli.cli.ask import ask
+from vlmcli.cli.check import check
+from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
 from vlmcli.cli.compose import compose
 from vlmcli.cli.embed import embed
 from vlmcli.cli.inspect import inspect
 from vlmcli.cli.pull import pull
+from vlmcli.cli.score import score
 from vlmcli.cli.topk import topk
 from vlmcli.cli.zeroshot import zeroshot
 
@@ -61,7 +64,7 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, zeroshot, embed, classify, inspect, compose):
+for _command in (ask, topk, score, choose, check, zeroshot, embed, classify, inspect, compose):
     app.command(cls=WordsCommand)(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")

@@ -18,6 +18,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _SIZE = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})", re.IGNORECASE)
 _PIXELS = re.compile(r"(\d{1,18}(?:\.\d+)?(?:e\d\d?)?)\s*([kMG]?)", re.IGNORECASE)
+_SCALE = re.compile(r"(\d{1,6})-(\d{1,6})")
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
@@ -83,6 +84,15 @@ def position(text: str) -> Literal["last", "all"] | int:
         return int(text)
     except ValueError:
         raise UsageError(f"--at cannot be {text!r}", "use last, all or the index of a position") from None
+
+
+def rating(text: str) -> tuple[str, ...]:
+    """The numbers of a scale such as 1-5, as options. Raises UsageError for anything else, and for over 100 numbers."""
+    match = _SCALE.fullmatch(text.strip())
+    low, high = (int(match[1]), int(match[2])) if match else (0, 0)
+    if 0 < high - low < 100:
+        return tuple(str(number) for number in range(low, high + 1))
+    raise UsageError(f"--rate cannot be {text!r}", "give the lowest and the highest number, such as 1-5")
 
 
 def template(text: str) -> str:

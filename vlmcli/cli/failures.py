@@ -8,7 +8,8 @@
     OSError                            1     a full disk among them
     anything else                      1     a bug: the traceback is one --debug away
 
-Ctrl-C and a closed pipe say nothing to a person; all others print one line.
+Ctrl-C and a closed pipe say nothing to a person; all others print one line. After ``vlm check``, where 1 means no, what
+would end in 1 ends in 7.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vlmcli.errors import OutOfMemory, UsageError, VlmError, first_line
 
 INTERRUPTED = 130
 CLOSED_PIPE = 141
+CHECK_FAILED = 7
 
 _OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
@@ -39,6 +41,11 @@ def as_vlm_error(error: BaseException) -> VlmError:
     if isinstance(error, OSError):
         return _system_error(error)
     return VlmError(f"unexpected {type(error).__name__}: {first_line(error)}", "--debug shows where it comes from")
+
+
+def exit_code(error: VlmError, command: str | None) -> int:
+    """The process's exit code when ``command`` fails."""
+    return CHECK_FAILED if command == "check" and error.exit_code in (0, 1) else error.exit_code
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -71,7 +71,7 @@ def _complete() -> int:
 
 def _report(error: BaseException, argv: Sequence[str], runtime: Runtime | None) -> int:
     """Say what went wrong, unless it is nobody's business, and return the exit code."""
-    from vlmcli.cli.failures import CLOSED_PIPE, INTERRUPTED, as_vlm_error, is_closed_pipe, is_interrupt
+    from vlmcli.cli.failures import CLOSED_PIPE, INTERRUPTED, as_vlm_error, exit_code, is_closed_pipe, is_interrupt
 
     stdout, stderr = (runtime.stdout, runtime.stderr) if runtime else (sys.stdout, sys.stderr)
     if _debugging(argv):
@@ -84,7 +84,7 @@ def _report(error: BaseException, argv: Sequence[str], runtime: Runtime | None) 
         return INTERRUPTED
     ours = as_vlm_error(error)
     _say(ours, _mode(argv), stdout, stderr)
-    return ours.exit_code
+    return exit_code(ours, next((word for word in argv if not word.startswith("-")), None))
 
 
 def _say(error: VlmError, mode: Mode, stdout: TextIO, stderr: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -40,10 +41,11 @@ class Runtime:
 
     @classmethod
     def system(cls) -> Runtime:
-        """The process's own streams and the real models."""
-        for stream in (sys.stdout, sys.stderr):
+        """The process's own streams and the real models; what would go to a closed stream goes nowhere."""
+        stdout, stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
+        for stream in (stdout, stderr):
             _replace_unencodable(stream)
-        return cls(_load, getattr(sys.stdin, "buffer", None), sys.stdout, sys.stderr)
+        return cls(_load, getattr(sys.stdin, "buffer", None), stdout, stderr)
 
     @classmethod
     def of(cls, context: typer.Context) -> Runtime:

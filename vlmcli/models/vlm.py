@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
@@ -236,6 +237,11 @@ class Vlm:
         """Append one token: the logits [V] of the next."""
         state.logits = self.step_batch(state, [token_id])[0]  # [V]
         return state.logits
+
+    def fork(self, state: State) -> State:
+        """A copy of a conversation, cache and all, that goes on by itself."""
+        with self._work("copying the cache"):
+            return deepcopy(state)
 
     def prefill_batch(self, batch: Batch) -> State:
         """Read the prompts: the cache, and the logits [B, V] of the first token of each answer."""

@@ -14,6 +14,7 @@ from vlmcli.render.record import Interrupted, consume, consume_embeddings
 from vlmcli.render.table import Table, table_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import (
+    choices_table,
     classify_tables,
     cleared_line,
     composed_table,
@@ -26,12 +27,14 @@ from vlmcli.render.views import (
     models_table,
     pulled_line,
     removed_line,
+    scored_table,
     topk_tables,
     zeroshot_tables,
 )
 from vlmcli.types import (
     Anatomy,
     AskEvent,
+    Choices,
     Classification,
     Cleared,
     Composed,
@@ -42,6 +45,7 @@ from vlmcli.types import (
     ModelEntry,
     Pulled,
     Removed,
+    Scored,
     Start,
     TokenEvent,
     TopK,
@@ -81,6 +85,30 @@ class HumanSink:
         self.notes.images(result.images)
         self.notes.inputs(result.model, result.images, result.usage)
         self._tables(topk_tables(result, Terminal.of(self.stdout)))
+        self.notes.timings(result.timings_ms)
+
+    def score(self, result: Scored) -> None:
+        """Print the table of an answer's tokens, and their sum below it."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images, result.usage)
+        self._tables([scored_table(result, Terminal.of(self.stdout))])
+        self.notes.timings(result.timings_ms)
+
+    def choose(self, result: Choices) -> None:
+        """Print the table of options, the likeliest first, and their mass below it."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images, result.usage)
+        self._tables([choices_table(result, Terminal.of(self.stdout))])
+        self.notes.mass(result)
+        self.notes.timings(result.timings_ms)
+
+    def check(self, result: Choices) -> None:
+        """Print yes or no alone; how sure that is, is a note."""
+        self.notes.images(result.images)
+        self.notes.inputs(result.model, result.images, result.usage)
+        self._lines([result.best.option])
+        self.notes.mass(result)
+        self.notes.certainty(result)
         self.notes.timings(result.timings_ms)
 
     def zeroshot(self, result: Zeroshot) -> None:

@@ -15,6 +15,7 @@ from vlmcli.render.objects import (
     Object,
     anatomy_object,
     answer_object,
+    choices_object,
     classification_object,
     cleared_object,
     composed_object,
@@ -27,6 +28,8 @@ from vlmcli.render.objects import (
     position_object,
     pulled_object,
     removed_object,
+    scored_object,
+    scored_token_object,
     skipped_object,
     start_object,
     started_object,
@@ -40,6 +43,7 @@ from vlmcli.types import (
     Anatomy,
     Answer,
     AskEvent,
+    Choices,
     Classification,
     Cleared,
     Composed,
@@ -51,6 +55,7 @@ from vlmcli.types import (
     ModelEntry,
     Pulled,
     Removed,
+    Scored,
     Skipped,
     Start,
     TokenEvent,
@@ -81,6 +86,21 @@ class JsonSink:
         """Write next-token probabilities."""
         _note_result(self.notes, result)
         self._write(topk_object(result))
+
+    def score(self, result: Scored) -> None:
+        """Write a given answer."""
+        _note_result(self.notes, result)
+        self._write(scored_object(result))
+
+    def choose(self, result: Choices) -> None:
+        """Write a distribution over options."""
+        _note_result(self.notes, result)
+        self._write(choices_object(result))
+        self.notes.mass(result)
+
+    def check(self, result: Choices) -> None:
+        """Write the same for yes and no."""
+        self.choose(result)
 
     def zeroshot(self, result: Zeroshot) -> None:
         """Write scored labels."""
@@ -186,6 +206,25 @@ class JsonlSink:
             self._event("token", position_object(position))
         self._event("done", topk_object(result))
 
+    def score(self, result: Scored) -> None:
+        """Write one ``token`` event a token of the answer."""
+        _note_result(self.notes, result)
+        self._event("start", start_object(result.model, result.images, result.usage))
+        for token in result.tokens:
+            self._event("token", scored_token_object(token))
+        self._event("done", scored_object(result))
+
+    def choose(self, result: Choices) -> None:
+        """Write ``start`` and ``done``."""
+        _note_result(self.notes, result)
+        self._event("start", start_object(result.model, result.images, result.usage))
+        self._event("done", choices_object(result))
+        self.notes.mass(result)
+
+    def check(self, result: Choices) -> None:
+        """Write the same for yes and no."""
+        self.choose(result)
+
     def zeroshot(self, result: Zeroshot) -> None:
         """Write ``start`` and ``done``; the scores of one image depend on all its labels, so none comes earlier."""
         _note_result(self.notes, result)
@@ -271,7 +310,7 @@ def _note_start(notes: Notes, event: AskEvent) -> None:
         notes.inputs(event.model, event.images, event.usage)
 
 
-def _note_result(notes: Notes, result: TopK | Zeroshot | Classification) -> None:
+def _note_result(notes: Notes, result: TopK | Zeroshot | Classification | Scored | Choices) -> None:
     notes.images(result.images)
     notes.inputs(result.model, result.images, result.usage)
     notes.timings(result.timings_ms)

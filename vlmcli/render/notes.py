@@ -9,7 +9,10 @@ from typing import TextIO
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import one_line
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, Embedding, EmbedEvent, ImageInfo, ModelInfo, Skipped, Start, TokenEvent, Usage
+from vlmcli.types import Answer, Choices, Embedding, EmbedEvent, ImageInfo, ModelInfo, Skipped, Start, TokenEvent, Usage
+
+_LEAST_MASS = 0.5
+"""Below it, an answer that is none of the options is likelier than all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,16 @@ class Notes:
             self._detail("image", f"{image.source}: {_image_text(image)}")
         if usage is not None and usage.prompt_tokens:
             self._detail("prompt", f"{usage.prompt_tokens} tokens, {usage.image_tokens} of them from images")
+
+    def mass(self, result: Choices) -> None:
+        """That a question does not fit its options, where the model would rather say something else."""
+        if result.mass < _LEAST_MASS:
+            self.note(f"the model gives the options only {100 * result.mass:.2g}% of its answer: see vlm topk")
+
+    def certainty(self, result: Choices) -> None:
+        """How sure the likeliest option is (verbose)."""
+        sure = f"{100 * result.best.probability:.2f}% {result.best.option}"
+        self._detail("answer", f"{sure}; the options have {100 * result.mass:.2f}% of the model's answer")
 
     def outcome(self, answer: Answer) -> None:
         """How the answer came about (verbose)."""

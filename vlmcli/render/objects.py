@@ -13,6 +13,8 @@ from vlmcli.errors import VlmError
 from vlmcli.types import (
     Anatomy,
     Answer,
+    Choice,
+    Choices,
     Classification,
     ClassScore,
     Cleared,
@@ -30,6 +32,8 @@ from vlmcli.types import (
     Pulled,
     Removed,
     Score,
+    Scored,
+    ScoredToken,
     Skipped,
     Start,
     TokenEvent,
@@ -114,6 +118,57 @@ def position_object(position: Position) -> Object:
         "entropy": finite(position.entropy),
         "surprisal": finite(position.surprisal),
         "top": [top_object(top) for top in position.top],
+    }
+
+
+def scored_object(result: Scored) -> Object:
+    """A given answer: ``text``, its ``tokens`` and their sum beside what every result has."""
+    return {
+        **_result(result.model, result.images, result.usage, result.timings_ms),
+        "text": clean(result.text),
+        "logprob": finite(result.logprob),
+        "per_byte": finite(result.per_byte),
+        "size_bytes": result.size_bytes,
+        "tokens": [scored_token_object(token) for token in result.tokens],
+    }
+
+
+def scored_token_object(token: ScoredToken) -> Object:
+    """One token of a given answer: the form of ``ask``'s tokens, and what else is known of it."""
+    return {
+        "index": token.index,
+        "token": clean(token.token),
+        "id": token.id,
+        "logprob": finite(token.logprob),
+        "rank": token.rank,
+        "entropy": finite(token.entropy),
+        "surprisal": finite(token.surprisal),
+        "bytes": list(token.bytes),
+        "top_logprobs": [top_object(top) for top in token.top],
+    }
+
+
+def choices_object(result: Choices) -> Object:
+    """Closed options: ``choices`` and their ``mass`` beside what every result has."""
+    return {
+        **_result(result.model, result.images, result.usage, result.timings_ms),
+        "answer": clean(result.best.option),
+        "mass": finite(result.mass),
+        "mean": result.mean,
+        "choices": [choice_object(choice) for choice in result.choices],
+    }
+
+
+def choice_object(choice: Choice) -> Object:
+    """One option."""
+    return {
+        "option": clean(choice.option),
+        "logprob": finite(choice.logprob),
+        "per_token": finite(choice.per_token),
+        "probability": finite(choice.probability),
+        "normalized": finite(choice.normalized),
+        "tokens": choice.tokens,
+        "by_order": list(choice.by_order),
     }
 
 

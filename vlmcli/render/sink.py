@@ -12,6 +12,7 @@ from vlmcli.render.notes import Notes
 from vlmcli.types import (
     Anatomy,
     AskEvent,
+    Choices,
     Classification,
     Cleared,
     Composed,
@@ -21,6 +22,7 @@ from vlmcli.types import (
     ModelEntry,
     Pulled,
     Removed,
+    Scored,
     TopK,
     Zeroshot,
 )
@@ -37,6 +39,15 @@ class Sink(Protocol):
 
     def topk(self, result: TopK) -> None:
         """Show next-token probabilities."""
+
+    def score(self, result: Scored) -> None:
+        """Show how likely a given answer is."""
+
+    def choose(self, result: Choices) -> None:
+        """Show a distribution over options."""
+
+    def check(self, result: Choices) -> None:
+        """Show a yes or a no."""
 
     def zeroshot(self, result: Zeroshot) -> None:
         """Show scored labels."""

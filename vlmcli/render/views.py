@@ -10,6 +10,8 @@ from vlmcli.render.escape import one_line, visible
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
 from vlmcli.types import (
+    Choice,
+    Choices,
     Classification,
     ClassScore,
     Cleared,
@@ -23,6 +25,8 @@ from vlmcli.types import (
     Pulled,
     Removed,
     Score,
+    Scored,
+    ScoredToken,
     TopK,
     TopToken,
     Zeroshot,
@@ -40,6 +44,41 @@ def topk_tables(result: TopK, terminal: Terminal) -> list[Table]:
     if len(result.positions) == 1:
         return [_ranked_table(result.positions[0], terminal)]
     return [_positions_table(result.positions, terminal)]
+
+
+def scored_table(result: Scored, terminal: Terminal) -> Table:
+    """One row a token of a given answer, and the sums below."""
+    widest = max((len(token.top) for token in result.tokens), default=0)
+    figures = ("rank", "probability", "surprisal", "entropy")
+    columns = (
+        Column("index", "right"),
+        Column("token"),
+        *(Column(title, "right") for title in figures),
+        *(Column(f"top {rank}") for rank in range(1, widest + 1)),
+    )
+    rows = tuple(_scored_row(token, widest, terminal) for token in result.tokens)
+    each = "" if result.per_byte is None else f", {result.per_byte:.4f} a byte ({result.size_bytes} bytes)"
+    whole = f"log-probability {result.logprob:.4f} nats ({probability(result.logprob)}){each}"
+    return Table(columns, rows, notes=(whole, "surprisal and entropy in nats"))
+
+
+def choices_table(result: Choices, terminal: Terminal) -> Table:
+    """One row an option, the likeliest first, and their mass below."""
+    orders = len(result.choices[0].by_order)
+    columns = (
+        Column("option"),
+        Column("probability", "right"),
+        Column(""),
+        Column("normalized", "right"),
+        Column("log-probability", "right"),
+        Column("tokens", "right"),
+        *(Column(f"order {number}", "right") for number in range(1, orders + 1)),
+    )
+    ranked = sorted(result.choices, key=lambda choice: choice.probability, reverse=True)
+    rows = tuple(_choice_row(choice, terminal) for choice in ranked)
+    mean = () if result.mean is None else (f"mean {result.mean:.2f}",)
+    mass = f"option mass {_percent(result.mass)}: what the model gives to these answers at all"
+    return Table(columns, rows, notes=(*mean, mass))
 
 
 def zeroshot_tables(result: Zeroshot) -> list[Table]:
@@ -185,6 +224,36 @@ def count(number: int | None) -> str:
         if number >= limit:
             return f"{number / limit:.1f}{unit}"
     return str(number)
+
+
+def _scored_row(token: ScoredToken, widest: int, terminal: Terminal) -> tuple[str, ...]:
+    tops = [f"{_top_text(top, terminal)} {probability(top.logprob)}" for top in token.top]
+    return (
+        str(token.index),
+        visible(token.token, token.bytes, space=_space(terminal)),
+        str(token.rank),
+        probability(token.logprob),
+        _nats(token.surprisal),
+        _nats(token.entropy),
+        *tops,
+        *[""] * (widest - len(tops)),
+    )
+
+
+def _choice_row(choice: Choice, terminal: Terminal) -> tuple[str, ...]:
+    return (
+        one_line(choice.option),
+        _percent(choice.probability),
+        bar(choice.probability, terminal).ljust(_BAR_CELLS),
+        _percent(choice.normalized),
+        f"{choice.logprob:.3f}",
+        str(choice.tokens),
+        *map(_percent, choice.by_order),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.2f}%"
 
 
 def _ranked_table(position: Position, terminal: Terminal) -> Table:
