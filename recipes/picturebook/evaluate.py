@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     print("| | measured | must | aim |\n|---|---|---|---|")
     details: dict[str, dict[str, float]] = {}
-    vlm = load(options.model)
+    vlm = load(options.model, cache=False)
     assert isinstance(vlm, VlmModel)
     *groups, zeroshot = TARGETS
     for group in groups:

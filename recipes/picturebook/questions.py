@@ -74,9 +74,9 @@ COURSES = {
         },
     ),
     "finish": Course(
-        {"crowd": 4, "few": 3, "text": 2, "single": 1},
+        {"crowd": 5, "few": 3, "text": 2, "single": 1},
         {
-            "count": 24, "count_is": 8, "more": 6, "is_bigger": 20, "is_relation": 8, "side_x": 6, "side_y": 3,
+            "count": 44, "count_is": 24, "more": 16, "is_bigger": 10, "is_relation": 8, "side_x": 6, "side_y": 3,
             "what_at": 8, "shape_at": 5, "colour_at": 3, "which_further": 6, "superlative": 5, "which_bigger": 6,
             "colour": 3, "shape": 4, "exists": 6, "absent": 3, "is_colour": 2, "is_shape": 3, "read": 14, "where": 3,
             "background": 1, "describe": 2, "what_is_it": 1,

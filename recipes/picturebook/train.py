@@ -83,7 +83,7 @@ PLANS = {
     "counting": Plan(200, 24, 2e-3, warmup=20, decay=0.0),
     "comparisons": Plan(500, 24, 2e-3, warmup=20, decay=0.0),
     "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
-    "finish": Plan(420, 24, 1.2e-3, warmup=10, decay=1.0),
+    "finish": Plan(720, 24, 2.4e-3, warmup=10, decay=1.0),
 }
 
 

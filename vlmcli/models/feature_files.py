@@ -35,12 +35,14 @@ _DAMAGE = (safetensors.SafetensorError, KeyError, ValueError, TypeError, OSError
 _WRITING_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FeatureFiles:
     """The entries in ``folder``, of ``limit_bytes`` together at most; 0: nothing is read or written."""
 
     folder: Path
     limit_bytes: int = _DEFAULT_MB * _MB
+    # What the folder holds as far as this process knows: it is looked through once, and again when it is full.
+    _total_bytes: int | None = None
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str] = os.environ) -> FeatureFiles:
@@ -80,7 +82,11 @@ class FeatureFiles:
                 stream.write(content)
         except OSError:
             return
-        self.prune()
+        if self._total_bytes is not None:
+            self._total_bytes += len(content)
+        if self._total_bytes is None or self._total_bytes > self.limit_bytes:
+            self.prune()
+            self._total_bytes = sum(state.st_size for _, state in self._files())
 
     def listed(self) -> FeatureCache:
         """What is kept, the most recently used first."""
