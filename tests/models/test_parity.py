@@ -230,7 +230,7 @@ def test_cached_forward_is_full_forward(model: Any, family: Family) -> None:
     short = vlm.prepare(Prompt((Message("user", "a photo"),), raw=True))
     assert inputs.ids[: len(short.ids)] == short.ids
     state = vlm.prefill(short)
-    # Qwen3.5 reads a prompt by the chunked form of its recurrence and a token by the plain one, which round differently.
+    # Qwen3.5 reads a prompt by its recurrence's chunked form and a token by the plain one: they round differently.
     tolerance = 5 * TOLERANCE if family.tiny == "qwen3_5" else TOLERANCE
     for index, token_id in enumerate(inputs.ids[len(short.ids) :], start=len(short.ids)):
         stepped = vlm.step(state, token_id).softmax(-1)
