@@ -11,11 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from vlmcli.api import VlmModel, load
+from vlmcli.api.load import load
+from vlmcli.api.vlm import VlmModel
 from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
 from vlmcli.models.vlm import Vlm
-from vlmcli.types import Sampling, TokenEvent
+from vlmcli.types.ask import TokenEvent
+from vlmcli.types.chat import Sampling
 
 ROUNDS = 15
 IMAGE = Path(__file__).parent.parent / "examples" / "shapes.png"

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vlmcli.api import load
+from vlmcli.api.load import load
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 

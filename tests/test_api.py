@@ -13,10 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from vlmcli import load
-from vlmcli.api import ClassifierModel, DualModel, VlmModel
+from vlmcli.api.classifier import ClassifierModel
+from vlmcli.api.dual import DualModel
+from vlmcli.api.vlm import VlmModel
 from vlmcli.errors import ImageError, InputError, UsageError
 from vlmcli.inputs.embeddings.kept import Kept, keep
-from vlmcli.types import Answer, Message, Sampling, Start
+from vlmcli.types.ask import Answer
+from vlmcli.types.chat import Message, Sampling
+from vlmcli.types.result import Start
 
 SHORT = Sampling(max_tokens=5)
 

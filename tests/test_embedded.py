@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 
 from recipes.picturebook import evaluate
-from vlmcli.api import DualModel, VlmModel, load
-from vlmcli.types import Answer, Sampling
+from vlmcli.api.dual import DualModel
+from vlmcli.api.load import load
+from vlmcli.api.vlm import VlmModel
+from vlmcli.types.ask import Answer
+from vlmcli.types.chat import Sampling
 from vlmcli.weights.resolve import BUILTIN
 
 SHAPES = Path(__file__).parent.parent / "examples" / "shapes.png"

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmcli.api import load
+from vlmcli.api.load import load
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 from vlmcli.weights.resolve import Checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmcli.api import load
+    from vlmcli.api.load import load
 
 __all__ = ["__version__", "load"]
 
@@ -13,7 +13,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """Import on first use: ``import vlmcli`` alone loads neither torch nor transformers."""
     if name == "load":
-        from vlmcli.api import load
+        from vlmcli.api.load import load
 
         return load
     if name == "__version__":

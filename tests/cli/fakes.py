@@ -16,7 +16,15 @@ from typing import Any, BinaryIO
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
-from vlmcli.types import Anatomy, AskEvent, Choices, Classification, EmbedEvent, ModelInfo, Scored, TopK, Zeroshot
+from vlmcli.types.ask import AskEvent
+from vlmcli.types.choose import Choices
+from vlmcli.types.classify import Classification
+from vlmcli.types.embed import EmbedEvent
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.result import ModelInfo
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.types.zeroshot import Zeroshot
 
 
 @dataclass

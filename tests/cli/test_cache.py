@@ -12,9 +12,9 @@ import torch
 
 from tests import tiny
 from tests.cli.fakes import Outcome, run
-from vlmcli.api import load
+from vlmcli.api.load import load
 from vlmcli.models.feature_files import FeatureFiles
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 from vlmcli.weights.resolve import Checkpoint
 
 

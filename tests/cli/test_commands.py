@@ -13,7 +13,7 @@ from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, run
 from vlmcli.catalog import Catalog
 from vlmcli.cli import options
 from vlmcli.inputs.embeddings.kept import Kept
-from vlmcli.types import Sampling
+from vlmcli.types.chat import Sampling
 
 pytestmark = pytest.mark.usefixtures("here")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmcli.api import load
+from vlmcli.api.load import load
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 from vlmcli.weights.resolve import Checkpoint

@@ -18,7 +18,7 @@ from tests.cli.test_process import environment
 from tests.render import values
 from vlmcli import errors
 from vlmcli.cli.failures import CHECK_FAILED
-from vlmcli.types import Choices
+from vlmcli.types.choose import Choices
 
 pytestmark = pytest.mark.usefixtures("here")
 

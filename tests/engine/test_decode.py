@@ -13,7 +13,8 @@ from tests import tiny
 from vlmcli.engine.decode import decode
 from vlmcli.errors import NumericalError
 from vlmcli.inputs.detokenize import Vocabulary
-from vlmcli.types import FinishReason, Sampling, TokenEvent
+from vlmcli.types.ask import FinishReason, TokenEvent
+from vlmcli.types.chat import Sampling
 
 TOKENIZER = tiny.tokenizer()
 CPU = torch.device("cpu")

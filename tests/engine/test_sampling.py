@@ -14,7 +14,7 @@ from vlmcli.engine.decode import decode
 from vlmcli.engine.sampling import Sampler, check, logprobs
 from vlmcli.errors import NumericalError, UsageError
 from vlmcli.inputs.chat import Prompt
-from vlmcli.types import Message, Sampling
+from vlmcli.types.chat import Message, Sampling
 
 CPU = torch.device("cpu")
 CASES = [

@@ -10,7 +10,7 @@ from tests import tiny
 from vlmcli.errors import InputError
 from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 
 NO_SYSTEM = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"

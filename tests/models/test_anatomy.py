@@ -13,7 +13,8 @@ from tests import families, tiny
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.anatomy import assign, dissect, method, pair
 from vlmcli.models.outline import skeleton
-from vlmcli.types import Message, Part, Stack
+from vlmcli.types.chat import Message
+from vlmcli.types.inspect import Part, Stack
 from vlmcli.weights.safetensors import Weight
 
 METHODS = {row.tiny: row.method for row in families.FAMILIES}

@@ -20,7 +20,7 @@ from vlmcli.inputs.chat import Prompt
 from vlmcli.models.assemble import assemble, save_between
 from vlmcli.models.load import load
 from vlmcli.models.vlm import Inputs, Vlm
-from vlmcli.types import Message, Sampling
+from vlmcli.types.chat import Message, Sampling
 from vlmcli.weights.resolve import Checkpoint
 
 FUSIONS = ("concat", "cross-attention", "hybrid")

@@ -10,7 +10,7 @@ import torch
 
 from vlmcli.errors import UsageError
 from vlmcli.models.feature_files import FeatureFiles
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 
 ONE = ModelInfo("one", "v1", "float32", "cpu")
 OTHER = ModelInfo("other", None, "bfloat16", "cpu")

@@ -22,7 +22,7 @@ from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import Encoded, FeatureStore, taken_apart
 from vlmcli.models.load import load
 from vlmcli.models.vlm import Vlm
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 from vlmcli.weights.resolve import Checkpoint
 
 __all__ = ["compose"]  # a fixture

@@ -15,7 +15,7 @@ from vlmcli.engine.decode import decode
 from vlmcli.errors import InputError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.vlm import Vlm
-from vlmcli.types import Message, Sampling
+from vlmcli.types.chat import Message, Sampling
 
 TOLERANCE = 1e-5  # of probabilities, in float32
 NEW_TOKENS = 12

@@ -16,7 +16,7 @@ from tests.tiny.published import reference
 from vlmcli.errors import ModelError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.load import load
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 from vlmcli.weights.resolve import Checkpoint
 
 LAYOUTS = ("internvl_chat", "nvlm_d")

@@ -16,7 +16,7 @@ from vlmcli.errors import InputError, ModelError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.outline import skeleton
 from vlmcli.models.skeleton import Skeleton
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 from vlmcli.weights.resolve import Checkpoint
 
 

@@ -11,7 +11,7 @@ from tests import tiny
 from tests.families import FAMILIES, Family
 from vlmcli.errors import ContextOverflow, InputError
 from vlmcli.inputs.chat import Prompt
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 
 
 def question(images: int, text: str = "What is it?", raw: bool = False, size: tuple[int, int] = (40, 32)) -> Prompt:

@@ -13,7 +13,7 @@ from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_tabl
 from vlmcli.render.sink import make_sink
 from vlmcli.render.table import table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Method
+from vlmcli.types.inspect import Method
 
 PLAIN = Terminal()
 

@@ -12,7 +12,8 @@ from tests.render import values
 from vlmcli.errors import ImageError
 from vlmcli.render.record import Interrupted
 from vlmcli.render.sink import Sink, make_sink
-from vlmcli.types import AskEvent, EmbedEvent, TokenEvent
+from vlmcli.types.ask import AskEvent, TokenEvent
+from vlmcli.types.embed import EmbedEvent
 
 
 class Flushed(io.StringIO):

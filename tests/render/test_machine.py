@@ -14,7 +14,8 @@ from tests.render import values
 from vlmcli.errors import ImageError
 from vlmcli.render.record import Interrupted
 from vlmcli.render.sink import make_sink
-from vlmcli.types import Answer, Position, TokenEvent
+from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.topk import Position
 
 COMMON = {"schema_version", "model", "images", "usage", "timings_ms", "finish_reason"}
 

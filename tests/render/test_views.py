@@ -26,7 +26,7 @@ from vlmcli.render.views import (
     topk_tables,
     zeroshot_tables,
 )
-from vlmcli.types import ModelEntry, ModelFile, Pulled
+from vlmcli.types.models import ModelEntry, ModelFile, Pulled
 
 PLAIN = Terminal()
 

@@ -7,35 +7,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vlmcli.types import (
-    Anatomy,
-    Answer,
-    AskEvent,
-    Choice,
-    Choices,
-    Classification,
-    ClassScore,
-    Embedding,
-    EmbedEvent,
-    EmbedTotals,
-    ImageInfo,
-    Method,
-    ModelInfo,
-    Part,
-    Position,
-    Score,
-    Scored,
-    ScoredToken,
-    Skipped,
-    Stack,
-    Start,
-    TextInfo,
-    TokenEvent,
-    TopK,
-    TopToken,
-    Usage,
-    Zeroshot,
-)
+from vlmcli.types.ask import Answer, AskEvent, TokenEvent
+from vlmcli.types.choose import Choice, Choices
+from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
+from vlmcli.types.inspect import Anatomy, Method, Part, Stack
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
+from vlmcli.types.score import Scored, ScoredToken
+from vlmcli.types.topk import Position, TopK
+from vlmcli.types.zeroshot import Score, Zeroshot
 
 MODEL = ModelInfo("tiny", None, "float32", "cpu")
 IMAGE = ImageInfo("red.png", "ab" * 32, (640, 480), (96, 96), 64, ("first frame of 12",))

@@ -17,7 +17,9 @@ from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.ask import ask
 from vlmcli.tasks.request import Request
 from vlmcli.tasks.topk import topk
-from vlmcli.types import Answer, Message, Sampling, Start, TokenEvent
+from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.chat import Message, Sampling
+from vlmcli.types.result import Start
 
 
 def request(images: int = 2, **options: Any) -> Request:

@@ -14,7 +14,7 @@ from vlmcli.errors import InputError, UsageError
 from vlmcli.tasks.choose import choose
 from vlmcli.tasks.request import Request
 from vlmcli.tasks.score import score
-from vlmcli.types import Choices
+from vlmcli.types.choose import Choices
 
 ANIMALS = ("a cat", "the lazy dog", "a quick brown fox")
 

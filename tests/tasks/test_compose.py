@@ -14,7 +14,8 @@ from vlmcli.errors import ModelError, UsageError, VlmError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.load import load
 from vlmcli.tasks.compose import compose
-from vlmcli.types import Composed, Message
+from vlmcli.types.chat import Message
+from vlmcli.types.compose import Composed
 from vlmcli.weights.resolve import Checkpoint, resolve
 
 Put = Callable[..., Composed]

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from tests import tiny
-from vlmcli.api import DualModel
+from vlmcli.api.dual import DualModel
 from vlmcli.cli.embed import embed as command
 from vlmcli.errors import ImageError, InputError, NumericalError, UsageError
 from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.tasks.embed import BATCH_SIZE, batches, embed
-from vlmcli.types import Embedding, EmbedTotals, ImageInfo, ModelInfo, Skipped, Start, TextInfo
+from vlmcli.types.embed import Embedding, EmbedTotals, Skipped, TextInfo
+from vlmcli.types.result import ImageInfo, ModelInfo, Start
 
 MADE_BY = ModelInfo("tiny", "r1", "float32", "cpu")
 TEXTS = ("a cat", "a dog", "a house on a hill")

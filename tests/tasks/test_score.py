@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from tests import tiny
-from vlmcli.api import VlmModel, load
+from vlmcli.api.load import load
+from vlmcli.api.vlm import VlmModel
 from vlmcli.errors import ContextOverflow, InputError, UsageError
 from vlmcli.inputs.image import load_image
 from vlmcli.tasks.ask import ask
 from vlmcli.tasks.request import Request
 from vlmcli.tasks.score import score
-from vlmcli.types import Answer, Message, Sampling
+from vlmcli.types.ask import Answer
+from vlmcli.types.chat import Message, Sampling
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FAMILIES = ["llama", "llava", "llava_next", "qwen2_vl", "paligemma", "mllama"]

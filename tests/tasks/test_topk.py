@@ -14,7 +14,7 @@ from vlmcli.inputs.image import load_image
 from vlmcli.models import vlm as vlm_module
 from vlmcli.tasks.request import Request
 from vlmcli.tasks.topk import topk
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 
 
 def request(images: int, text: str = "What is in the image?", raw: bool = False) -> Request:

@@ -14,7 +14,8 @@ from vlmcli.inputs.embeddings.kept import Kept, keep
 from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.tasks.embed import embed
 from vlmcli.tasks.zeroshot import zeroshot
-from vlmcli.types import Embedding, EmbedTotals, ImageInfo, ModelInfo, Start, Usage
+from vlmcli.types.embed import Embedding, EmbedTotals
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
 MADE_BY = ModelInfo("tiny", "r1", "float32", "cpu")
 LABELS = ("a cat", "a dog", "a house on a hill")

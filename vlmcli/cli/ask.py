@@ -13,7 +13,7 @@ from vlmcli.cli.options import ModelOptions, OutputOptions
 from vlmcli.cli.prompt import add_piped_text, check_raw, may_have_prompt
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
-from vlmcli.types import Sampling
+from vlmcli.types.chat import Sampling
 
 if TYPE_CHECKING:
     from vlmcli.render.sink import Sink

@@ -12,7 +12,7 @@ from vlmcli.cli.options import ModelOptions, OutputOptions
 from vlmcli.cli.prompt import check_raw
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
-from vlmcli.types import YES_NO
+from vlmcli.types.choose import YES_NO
 
 
 def check(

@@ -14,7 +14,7 @@ from vlmcli.cli.options import ModelOptions, OutputOptions
 from vlmcli.cli.prompt import add_piped_text, check_raw, may_have_prompt
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
-from vlmcli.types import YES_NO
+from vlmcli.types.choose import YES_NO
 
 
 def choose(

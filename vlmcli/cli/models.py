@@ -11,7 +11,7 @@ from vlmcli.cli import options
 from vlmcli.cli.options import OutputOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import ModelNotFound
-from vlmcli.types import ModelEntry
+from vlmcli.types.models import ModelEntry
 
 if TYPE_CHECKING:
     from vlmcli.catalog import Catalog, ModelSpec

@@ -118,7 +118,7 @@ class ModelOptions:
     cache: bool = True
 
     def settled(self) -> dict[str, Any]:
-        """What ``vlmcli.api.load`` takes, completed from the environment and the user's config file, and checked.
+        """What ``vlmcli.api.load.load`` takes, completed from the environment and the user's config file, and checked.
 
         Raises UsageError for a value that makes no sense, wherever it comes from.
         """
@@ -137,7 +137,7 @@ class ModelOptions:
     def open(self, runtime: Runtime, output: OutputOptions, sink: Sink, verb: str) -> Any:
         """Load a model that can ``verb``, after a word about it where none was named.
 
-        Raises UsageError for a model of the other kind, and what ``vlmcli.api.load`` raises.
+        Raises UsageError for a model of the other kind, and what ``vlmcli.api.load.load`` raises.
         """
         settled = self.settled()
         kind = _KINDS[verb]

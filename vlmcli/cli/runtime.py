@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from vlmcli.weights.pypi import PackageClient
 
 Loader = Callable[..., Any]
-"""``vlmcli.api.load``, or a stand-in with its signature."""
+"""``vlmcli.api.load.load``, or a stand-in with its signature."""
 
 
 Inspector = Callable[..., Any]
-"""``vlmcli.api.inspect``, or a stand-in with its signature."""
+"""``vlmcli.api.inspect.inspect``, or a stand-in with its signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class Runtime:
 
 def _load(model: str | None, **options: Any) -> Any:
     _silence_transformers()
-    from vlmcli.api import load
+    from vlmcli.api.load import load
 
     return load(model, **options)
 
 
 def _inspect(model: str | None, **options: Any) -> Any:
     _silence_transformers()
-    from vlmcli.api import inspect
+    from vlmcli.api.inspect import inspect
 
     return inspect(model, **options)
 

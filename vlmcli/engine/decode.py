@@ -11,7 +11,9 @@ from torch import Tensor
 
 from vlmcli.engine.sampling import Sampler, logprobs
 from vlmcli.inputs.detokenize import Detokenizer, Vocabulary
-from vlmcli.types import FinishReason, Sampling, TokenEvent, TopToken
+from vlmcli.types.ask import FinishReason, TokenEvent
+from vlmcli.types.chat import Sampling
+from vlmcli.types.result import TopToken
 
 
 class Decoder(Protocol):

@@ -17,7 +17,7 @@ from transformers.generation.logits_process import (
 )
 
 from vlmcli.errors import NumericalError, UsageError
-from vlmcli.types import Sampling
+from vlmcli.types.chat import Sampling
 
 
 def check(sampling: Sampling) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from vlmcli.errors import InputError, first_line
-from vlmcli.types import Message
+from vlmcli.types.chat import Message
 
 _RAW_HINT = "a raw prompt must contain the model's image placeholder once for each image"
 _SENTINEL = "a sentence that no template contains"

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vlmcli.errors import ImageError, InputError
 from vlmcli.inputs.fetch import fetch
-from vlmcli.types import ImageInfo
+from vlmcli.types.result import ImageInfo
 
 ImageSource = str | bytes | os.PathLike[str] | Image.Image
 MAX_PIXELS = 64_000_000

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlmcli.types import Method, Part, PartRole, Stack
+from vlmcli.types.inspect import Method, Part, PartRole, Stack
 from vlmcli.weights.safetensors import Weight
 
 _ORDER: tuple[PartRole, ...] = ("encoder", "projector", "text-encoder", "fusion", "decoder", "other")

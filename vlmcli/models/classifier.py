@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlmcli.errors import NumericalError
 from vlmcli.models.device import memory_guard
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 
 Scoring = Literal["softmax", "sigmoid"]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vlmcli.errors import ContextOverflow, ModelError, NumericalError
 from vlmcli.models.device import memory_guard
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 
 PreparedImage = Mapping[str, Tensor]
 """What the image encoder takes: ``pixel_values`` [1, ...], and beside it what the family needs."""

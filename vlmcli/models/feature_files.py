@@ -19,7 +19,8 @@ import safetensors
 from vlmcli.config import cache_dir, setting
 from vlmcli.errors import UsageError
 from vlmcli.inputs.embeddings.kept import replacing
-from vlmcli.types import Cleared, FeatureCache, KeptFeatures, ModelInfo
+from vlmcli.types.cache import Cleared, FeatureCache, KeptFeatures
+from vlmcli.types.result import ModelInfo
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor
 
 from vlmcli.models.feature_files import FeatureFiles, Fields, digest, mapped
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 
 Encode = Callable[..., Any]
 """A model's ``get_image_features``: its arguments by name -> an output with ``pooler_output``."""

@@ -24,7 +24,7 @@ from vlmcli.models.features import FeatureStore
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 from vlmcli.weights.fingerprint import fingerprint
 from vlmcli.weights.resolve import Checkpoint
 

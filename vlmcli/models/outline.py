@@ -16,7 +16,7 @@ from vlmcli.models.gguf import outline_gguf
 from vlmcli.models.load import LOCAL, Kind, kind_of, learn_layout, name_slot, one_line, processor_of, quiet, template_of
 from vlmcli.models.skeleton import META, Skeleton
 from vlmcli.models.torchvision_shim import mend_torchvision
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 from vlmcli.weights.folder import stored_weights
 from vlmcli.weights.gguf import listed
 from vlmcli.weights.resolve import Checkpoint

@@ -14,7 +14,8 @@ from PIL import Image
 from vlmcli.errors import InputError, first_line
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.vlm import ImageShape, Vlm
-from vlmcli.types import Message, ModelInfo
+from vlmcli.types.chat import Message
+from vlmcli.types.result import ModelInfo
 from vlmcli.weights.safetensors import Weight
 
 META = torch.device("meta")

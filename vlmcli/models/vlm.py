@@ -28,7 +28,7 @@ from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
 from vlmcli.models.features import FeatureStore
-from vlmcli.types import ModelInfo
+from vlmcli.types.result import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
 _PIXELS = ("pixel_values", "pixel_values_images", "image_patches")

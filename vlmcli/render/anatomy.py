@@ -6,7 +6,8 @@ from vlmcli.render.escape import one_line
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
 from vlmcli.render.views import count
-from vlmcli.types import Anatomy, ImageInfo, Method, Part, PartRole
+from vlmcli.types.inspect import Anatomy, Method, Part, PartRole
+from vlmcli.types.result import ImageInfo
 
 _UNKNOWN = "-"
 _METHODS: dict[Method, str] = {

@@ -31,26 +31,18 @@ from vlmcli.render.views import (
     topk_tables,
     zeroshot_tables,
 )
-from vlmcli.types import (
-    Anatomy,
-    AskEvent,
-    Choices,
-    Classification,
-    Cleared,
-    Composed,
-    Embedding,
-    EmbedEvent,
-    EmbedTotals,
-    FeatureCache,
-    ModelEntry,
-    Pulled,
-    Removed,
-    Scored,
-    Start,
-    TokenEvent,
-    TopK,
-    Zeroshot,
-)
+from vlmcli.types.ask import AskEvent, TokenEvent
+from vlmcli.types.cache import Cleared, FeatureCache
+from vlmcli.types.choose import Choices
+from vlmcli.types.classify import Classification
+from vlmcli.types.compose import Composed
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.models import ModelEntry, Pulled, Removed
+from vlmcli.types.result import Start
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.types.zeroshot import Zeroshot
 
 
 @dataclass(frozen=True, slots=True)

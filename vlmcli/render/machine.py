@@ -39,29 +39,18 @@ from vlmcli.render.objects import (
 )
 from vlmcli.render.record import Interrupted, consume, consume_embeddings
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import (
-    Anatomy,
-    Answer,
-    AskEvent,
-    Choices,
-    Classification,
-    Cleared,
-    Composed,
-    Embedding,
-    EmbedEvent,
-    EmbedTotals,
-    FeatureCache,
-    ImageInfo,
-    ModelEntry,
-    Pulled,
-    Removed,
-    Scored,
-    Skipped,
-    Start,
-    TokenEvent,
-    TopK,
-    Zeroshot,
-)
+from vlmcli.types.ask import Answer, AskEvent, TokenEvent
+from vlmcli.types.cache import Cleared, FeatureCache
+from vlmcli.types.choose import Choices
+from vlmcli.types.classify import Classification
+from vlmcli.types.compose import Composed
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.models import ModelEntry, Pulled, Removed
+from vlmcli.types.result import ImageInfo, Start
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.types.zeroshot import Zeroshot
 
 # json.dumps leaves these as they are, and a terminal acts on some of them.
 _CONTROLS = re.compile("[\x7f-\x9f]")

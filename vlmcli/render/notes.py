@@ -9,7 +9,10 @@ from typing import TextIO
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import one_line
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import Answer, Choices, Embedding, EmbedEvent, ImageInfo, ModelInfo, Skipped, Start, TokenEvent, Usage
+from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.choose import Choices
+from vlmcli.types.embed import Embedding, EmbedEvent, Skipped
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
 _LEAST_MASS = 0.5
 """Below it, an answer that is none of the options is likelier than all of them together."""

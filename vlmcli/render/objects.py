@@ -10,38 +10,18 @@ import re
 from typing import Any
 
 from vlmcli.errors import VlmError
-from vlmcli.types import (
-    Anatomy,
-    Answer,
-    Choice,
-    Choices,
-    Classification,
-    ClassScore,
-    Cleared,
-    Composed,
-    Embedding,
-    EmbedTotals,
-    FeatureCache,
-    ImageInfo,
-    KeptFeatures,
-    ModelEntry,
-    ModelFile,
-    ModelInfo,
-    Part,
-    Position,
-    Pulled,
-    Removed,
-    Score,
-    Scored,
-    ScoredToken,
-    Skipped,
-    Start,
-    TokenEvent,
-    TopK,
-    TopToken,
-    Usage,
-    Zeroshot,
-)
+from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.cache import Cleared, FeatureCache, KeptFeatures
+from vlmcli.types.choose import Choice, Choices
+from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.compose import Composed
+from vlmcli.types.embed import Embedding, EmbedTotals, Skipped
+from vlmcli.types.inspect import Anatomy, Part
+from vlmcli.types.models import ModelEntry, ModelFile, Pulled, Removed
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
+from vlmcli.types.score import Scored, ScoredToken
+from vlmcli.types.topk import Position, TopK
+from vlmcli.types.zeroshot import Score, Zeroshot
 
 SCHEMA_VERSION = 1
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from vlmcli.types import Answer, AskEvent, EmbedEvent, EmbedTotals, Start, TokenEvent
+from vlmcli.types.ask import Answer, AskEvent, TokenEvent
+from vlmcli.types.embed import EmbedEvent, EmbedTotals
+from vlmcli.types.result import Start
 
 
 class Interrupted(KeyboardInterrupt):

@@ -9,23 +9,17 @@ from vlmcli.errors import VlmError
 from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
-from vlmcli.types import (
-    Anatomy,
-    AskEvent,
-    Choices,
-    Classification,
-    Cleared,
-    Composed,
-    EmbedEvent,
-    EmbedTotals,
-    FeatureCache,
-    ModelEntry,
-    Pulled,
-    Removed,
-    Scored,
-    TopK,
-    Zeroshot,
-)
+from vlmcli.types.ask import AskEvent
+from vlmcli.types.cache import Cleared, FeatureCache
+from vlmcli.types.choose import Choices
+from vlmcli.types.classify import Classification
+from vlmcli.types.compose import Composed
+from vlmcli.types.embed import EmbedEvent, EmbedTotals
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.models import ModelEntry, Pulled, Removed
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.types.zeroshot import Zeroshot
 
 Mode = Literal["human", "json", "jsonl", "quiet"]
 """``quiet`` is ``human`` without notes."""

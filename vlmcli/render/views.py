@@ -9,28 +9,16 @@ from typing import TypeVar
 from vlmcli.render.escape import one_line, visible
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import Terminal
-from vlmcli.types import (
-    Choice,
-    Choices,
-    Classification,
-    ClassScore,
-    Cleared,
-    Composed,
-    Embedding,
-    EmbedTotals,
-    FeatureCache,
-    ModelEntry,
-    ModelFile,
-    Position,
-    Pulled,
-    Removed,
-    Score,
-    Scored,
-    ScoredToken,
-    TopK,
-    TopToken,
-    Zeroshot,
-)
+from vlmcli.types.cache import Cleared, FeatureCache
+from vlmcli.types.choose import Choice, Choices
+from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.compose import Composed
+from vlmcli.types.embed import Embedding, EmbedTotals
+from vlmcli.types.models import ModelEntry, ModelFile, Pulled, Removed
+from vlmcli.types.result import TopToken
+from vlmcli.types.score import Scored, ScoredToken
+from vlmcli.types.topk import Position, TopK
+from vlmcli.types.zeroshot import Score, Zeroshot
 
 T = TypeVar("T")
 

@@ -10,7 +10,9 @@ from vlmcli.engine.sampling import check
 from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Answer, AskEvent, FinishReason, Sampling, Start, TokenEvent
+from vlmcli.types.ask import Answer, AskEvent, FinishReason, TokenEvent
+from vlmcli.types.chat import Sampling
+from vlmcli.types.result import Start
 
 
 def ask(vlm: Vlm, request: Request, sampling: Sampling) -> Iterator[AskEvent]:

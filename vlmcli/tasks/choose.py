@@ -14,7 +14,7 @@ from vlmcli.models.vlm import Inputs, State, Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Choice, Choices
+from vlmcli.types.choose import Choice, Choices
 
 PLACE = "{options}"
 """Where in a prompt the options go when they are shown."""

@@ -11,7 +11,8 @@ from vlmcli.errors import UsageError
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.models.classifier import Classifier
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Classification, ClassScore, ImageInfo
+from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.result import ImageInfo
 
 
 def classify(

@@ -11,7 +11,7 @@ from vlmcli.errors import UsageError, VlmError
 from vlmcli.models.assemble import save_between
 from vlmcli.models.composition import Composition
 from vlmcli.models.load import load
-from vlmcli.types import Composed, PartSize
+from vlmcli.types.compose import Composed, PartSize
 from vlmcli.weights.resolve import resolve
 
 _PARTS = ("vision", "projector", "cross_attention", "decoder")

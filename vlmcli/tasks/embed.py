@@ -15,7 +15,8 @@ from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.models.dual import Dual, Embedded, PreparedImage, PreparedText
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Embedding, EmbedEvent, EmbedTotals, ImageInfo, ModelInfo, Skipped, Start, TextInfo, Usage
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
 BATCH_SIZE = 16
 """Images, or texts, that go through their encoder together.

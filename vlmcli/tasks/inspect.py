@@ -11,7 +11,8 @@ from vlmcli.errors import VlmError
 from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.models.anatomy import dissect, family, method, pair, text_config, vision_config, whole
 from vlmcli.models.skeleton import Skeleton
-from vlmcli.types import Anatomy, ImageInfo
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.result import ImageInfo
 
 # Stands for a photograph where the encoder takes images in their own size.
 _PHOTOGRAPH = (640, 480)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.models.vlm import Inputs
-from vlmcli.types import ImageInfo, Message, Usage
+from vlmcli.types.chat import Message
+from vlmcli.types.result import ImageInfo, Usage
 
 
 @dataclass(frozen=True)

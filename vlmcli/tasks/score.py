@@ -12,7 +12,7 @@ from vlmcli.errors import ContextOverflow, InputError, UsageError
 from vlmcli.models.vlm import Inputs, Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Scored, ScoredToken
+from vlmcli.types.score import Scored, ScoredToken
 
 
 def score(

@@ -15,7 +15,7 @@ from vlmcli.errors import UsageError
 from vlmcli.models.vlm import Inputs, Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import Position, TopK
+from vlmcli.types.topk import Position, TopK
 
 At = Literal["last", "all"] | int
 

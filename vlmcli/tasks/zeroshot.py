@@ -14,7 +14,8 @@ from vlmcli.inputs.image import LoadedImage
 from vlmcli.models.dual import Dual
 from vlmcli.tasks.embed import BATCH_SIZE, batches
 from vlmcli.tasks.timing import Stopwatch
-from vlmcli.types import ImageInfo, Score, Usage, Zeroshot
+from vlmcli.types.result import ImageInfo, Usage
+from vlmcli.types.zeroshot import Score, Zeroshot
 
 # Images that are scored together.
 _ROWS = 1024

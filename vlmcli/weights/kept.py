@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vlmcli.catalog import Catalog, ModelSpec
 from vlmcli.errors import ModelError, ModelNotFound, UsageError
-from vlmcli.types import ModelFile, Pulled, Removed
+from vlmcli.types.models import ModelFile, Pulled, Removed
 from vlmcli.weights.folder import checkpoint_files, weight_files
 from vlmcli.weights.hub import Hub, HuggingFaceHub
 from vlmcli.weights.pypi import PackageClient, Wheel

@@ -21,7 +21,8 @@ from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.embeddings import tensors
 from vlmcli.inputs.embeddings.form import ROWS
 from vlmcli.inputs.embeddings.kept import FORMS, Kept, check_output, keep, replacing
-from vlmcli.types import Embedding, EmbedEvent, EmbedTotals, ImageInfo, ModelInfo, Start, TextInfo, Usage
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, TextInfo
+from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
 MADE_BY = ModelInfo("org/model", "ab" * 20, "bfloat16", "cpu")
 NEEDS_PYARROW = pytest.mark.skipif(find_spec("pyarrow") is None, reason="PARQUET IS NOT TESTED: pip install pyarrow")

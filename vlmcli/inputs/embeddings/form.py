@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from vlmcli.errors import InputError
-from vlmcli.types import Embedding, ImageInfo, ModelInfo, TextInfo
+from vlmcli.types.embed import Embedding, TextInfo
+from vlmcli.types.result import ImageInfo, ModelInfo
 
 if TYPE_CHECKING:
     from pathlib import Path

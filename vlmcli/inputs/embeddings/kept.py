@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 from vlmcli.errors import InputError, UsageError, VlmError, first_line
 from vlmcli.inputs.embeddings import jsonl, parquet, tensors
 from vlmcli.inputs.embeddings.form import Form
-from vlmcli.types import Embedding, EmbedEvent, EmbedTotals, ImageInfo, ModelInfo, Start
+from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals
+from vlmcli.types.result import ImageInfo, ModelInfo, Start
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.embeddings.form import ROWS, Info, header, info_of, item, model_of
-from vlmcli.types import Embedding, ModelInfo
+from vlmcli.types.embed import Embedding
+from vlmcli.types.result import ModelInfo
 
 if TYPE_CHECKING:
     from torch import Tensor

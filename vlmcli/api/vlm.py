@@ -1,0 +1,152 @@
+"""A model that answers about images: ask it, and look inside the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from vlmcli.api.images import Images
+from vlmcli.api.model import Model
+from vlmcli.errors import UsageError
+from vlmcli.types.ask import AskEvent
+from vlmcli.types.chat import Message, Sampling
+from vlmcli.types.choose import YES_NO, Choices
+from vlmcli.types.result import ModelInfo
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.weights.resolve import Checkpoint
+
+# Commands import this module before they know that they need a model: torch comes with the first call.
+if TYPE_CHECKING:
+    from vlmcli.models.vlm import Vlm
+    from vlmcli.tasks.request import Request
+
+
+class VlmModel(Model):
+    """A model that answers about images (or about text alone)."""
+
+    def __init__(
+        self, vlm: Vlm, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
+    ) -> None:
+        super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
+        self.vlm = vlm
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which weights these are, and where they run."""
+        return self.vlm.info
+
+    def ask(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        messages: Sequence[Message] | None = None,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+        raw: bool = False,
+    ) -> Iterator[AskEvent]:
+        """Ask about images: Start, a TokenEvent for each token as it is generated, Answer.
+
+        Args:
+            images: one image, several, or None.
+            prompt: the question.
+            messages: earlier turns; their images are the first of ``images``, the others belong to ``prompt``.
+            system: a system prompt.
+            sampling: how tokens are picked; greedy if not given.
+            raw: the prompt goes to the processor as it stands, with the model's own image placeholders.
+
+        Raises InputError, UsageError, NumericalError, OutOfMemory, when the first event is asked for or later.
+        """
+        from vlmcli.tasks.ask import ask
+
+        request = self._request(images, prompt, messages, system, raw)
+        yield from ask(self.vlm, request, sampling or Sampling())
+
+    def topk(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        k: int = 5,
+        at: Literal["last", "all"] | int = "last",
+        system: str | None = None,
+        raw: bool = False,
+        expand_images: bool = False,
+    ) -> TopK:
+        """The ``k`` likeliest next tokens at the last position, at all of them, or at position number ``at``.
+
+        The prompt goes through the chat template, unless ``raw``; and without an image and a system prompt only where
+        the model sees images and has one: what a text-only model continues is the bare text.
+        """
+        from vlmcli.tasks.topk import topk
+
+        request = self._request(images, prompt, None, system, raw)
+        if not request.images and not system and not (self.vlm.sees and self.vlm.has_template):
+            request = replace(request, raw=True)
+        return topk(self.vlm, request, k=k, at=at, expand_images=expand_images)
+
+    def score(
+        self,
+        images: Images,
+        prompt: str,
+        answer: str = "",
+        *,
+        answer_ids: Sequence[int] = (),
+        k: int = 5,
+        end: bool = True,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Scored:
+        """How likely ``answer`` is, token by token, each with its ``k`` likeliest alternatives.
+
+        ``answer_ids`` are scored as they stand, in the place of a text; of a text the ``end`` counts too. The sum over
+        the text of a greedy answer is the sum of what ``ask`` gave.
+
+        Raises UsageError, InputError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.score import score
+
+        request = self._request(images, prompt, None, system, raw)
+        return score(self.vlm, request, answer, answer_ids=answer_ids, k=k, end=end)
+
+    def choose(
+        self,
+        images: Images,
+        prompt: str,
+        options: Sequence[str],
+        *,
+        show_options: bool = False,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Choices:
+        """How the model divides its answer among ``options``, and how much probability it gives to them at all.
+
+        ``show_options`` puts them into the prompt, at ``{options}`` or at its end, and averages over their orders.
+        ``vlmcli.tasks.choose.choose`` defines the figures.
+
+        Raises UsageError, InputError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.choose import choose
+
+        return choose(self.vlm, self._request(images, prompt, None, system, raw), options, show_options=show_options)
+
+    def check(self, images: Images, question: str, *, system: str | None = None, raw: bool = False) -> Choices:
+        """Yes or no: ``choose`` between these two; ``.best.option`` is the answer."""
+        return self.choose(images, question, YES_NO, system=system, raw=raw)
+
+    def _request(
+        self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool
+    ) -> Request:
+        from vlmcli.tasks.request import Request
+
+        if raw and (messages or system):
+            raise UsageError("a raw prompt has no system prompt and no earlier messages", hint="write them into it")
+        loaded = self.read(images)
+        earlier = tuple(messages or ())
+        own = len(loaded) - sum(message.images for message in earlier)
+        if own < 0:
+            raise UsageError(f"the messages show {len(loaded) - own} images, and {len(loaded)} were given")
+        opening = (Message("system", system),) if system else ()
+        return Request((*opening, *earlier, Message("user", prompt, images=own)), loaded, raw, self.load_ms)
