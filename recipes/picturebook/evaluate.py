@@ -13,8 +13,11 @@ from recipes.picturebook.phrasing import HELD_OUT
 from recipes.picturebook.questions import GROUPS, Turn, ask
 from recipes.picturebook.scenes import COLOURS, SHAPES, draw, sample_scene
 from recipes.picturebook.skills import with_article
-from vlmcli.api import DualModel, VlmModel, load
-from vlmcli.types import Answer, Sampling
+from vlmcli.api.dual import DualModel
+from vlmcli.api.load import load
+from vlmcli.api.vlm import VlmModel
+from vlmcli.types.ask import Answer
+from vlmcli.types.chat import Sampling
 
 TARGETS = {
     "colour, shape, background": (95, 99),

@@ -14,6 +14,7 @@ Ten stages, each of which starts from what the one before has left:
 10. ``finish``    the same, with more of what was learned last: counting and sizes
 
 The state is saved every few minutes; the same command goes on where it was stopped, with the same examples.
+``--start vlmcli/builtin --since finish --seed 2`` trains a folder of exported checkpoints further instead.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast, SiglipModel
+from transformers import LlavaForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerFast, SiglipModel
 
 from recipes.picturebook import parts, tokenizer
 from recipes.picturebook.data import (
@@ -83,7 +84,7 @@ PLANS = {
     "counting": Plan(200, 24, 2e-3, warmup=20, decay=0.0),
     "comparisons": Plan(500, 24, 2e-3, warmup=20, decay=0.0),
     "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
-    "finish": Plan(720, 24, 2.4e-3, warmup=10, decay=1.0),
+    "finish": Plan(2600, 24, 2.4e-3, warmup=10, decay=1.0),
 }
 
 
@@ -274,12 +275,21 @@ def first_pictures(examples: Dataset[Any]) -> Tensor:
     return normalised(torch.stack([examples[i]["pixels"] for i in range(512)]))
 
 
+def restart(model: PreTrainedModel, folder: Path) -> None:
+    """Take over the weights of an exported checkpoint."""
+    with torch.no_grad():
+        model.load_state_dict(type(model).from_pretrained(folder, dtype=torch.float32).state_dict())
+
+
 def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
-    """All stages up to ``options.until``; returns the two models and their tokenizer."""
+    """All stages from ``options.since`` to ``options.until``; returns the two models and their tokenizer."""
     torch.manual_seed(options.seed)
-    tokens = tokenizer.load_or_build(options.out / "tokenizer")
+    tokens = tokenizer.load_or_build(options.start / "picturebook" if options.start else options.out / "tokenizer")
     encoder, conversation = EncoderStage(tokens), ConversationStage(tokens)
-    for name in STAGES[: STAGES.index(options.until) + 1]:
+    if options.start:
+        restart(encoder.dual, options.start / "picturebook-dual")
+        restart(conversation.llava, options.start / "picturebook")
+    for name in STAGES[STAGES.index(options.since) : STAGES.index(options.until) + 1]:
         plan = replace(PLANS[name], steps=max(1, math.ceil(PLANS[name].steps * options.scale)))
         count = plan.steps * plan.batch
         if name in ("encoder", "reading"):
@@ -305,6 +315,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw the pictures")
     parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every stage")
+    parser.add_argument("--start", type=Path, help="folder of exported checkpoints to go on from")
+    parser.add_argument("--since", choices=STAGES, default=STAGES[0], help="the first stage; later than that: --start")
     parser.add_argument("--until", choices=STAGES, default="finish")
     return parser.parse_args()
 
