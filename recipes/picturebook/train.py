@@ -45,7 +45,7 @@ from recipes.picturebook.data import (
 from recipes.picturebook.questions import COURSES
 
 SAVE_EVERY_S = 240
-LOG_EVERY = 50
+LOG_EVERY = 20
 _LOOKED_UP = 2  # blocks, of four
 # Left to AdamW, the projector grows until the decoder's layers hardly move its tokens, and places are lost in it.
 _MATRICES = re.compile(r"\.layers\.|projector")
@@ -236,7 +236,7 @@ def run_stage(
         for optimizer in chosen:
             for group in optimizer.param_groups:
                 group["lr"] = group["full_rate"] * rate_factor(step, plan)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
             loss, figures = stage.losses(moved(batch, device))
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in stage.parameters() if p.grad is not None], 1.0)
@@ -268,6 +268,11 @@ def _restore(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], devi
     for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     return int(state["step"])
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed by the hardware; a CPU that only imitates it is faster in float32."""
+    return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def first_pictures(examples: Dataset[Any]) -> Tensor:
