@@ -57,9 +57,9 @@ def embed(
     sentences = [*(text or ()), *(read_lines(texts, "text") if texts else ())]
     request = split_embed(words or (), pictures, sentences)
     if out is not None:
-        from vlmcli.inputs.embeddings.kept import check_output
+        from vlmcli.inputs.embeddings.kept import check_file
 
-        check_output(out)
+        check_file(out, force=True)
     dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
         runtime, output, sink, "embed"
     )

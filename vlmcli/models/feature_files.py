@@ -18,7 +18,7 @@ import safetensors
 
 from vlmcli.config import cache_dir, setting
 from vlmcli.errors import UsageError
-from vlmcli.inputs.embeddings.kept import replacing
+from vlmcli.inputs.outputs import replacing
 from vlmcli.types.cache import Cleared, FeatureCache, KeptFeatures
 from vlmcli.types.result import ModelInfo
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.embeddings import tensors
 from vlmcli.inputs.embeddings.form import ROWS
-from vlmcli.inputs.embeddings.kept import FORMS, Kept, check_output, keep, replacing
+from vlmcli.inputs.embeddings.kept import FORMS, Kept, check_file, keep
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, TextInfo
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
@@ -193,13 +193,6 @@ def test_whoever_stops_listening_stops_the_file(tmp_path: Path) -> None:
     assert closed == [True] and list(tmp_path.iterdir()) == []
 
 
-def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
-    (tmp_path / "usual").write_bytes(b"")
-    with replacing(tmp_path / "new") as stream:
-        stream.write(b"x")
-    assert (tmp_path / "new").stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
 # What is refused
 
 
@@ -350,24 +343,24 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_the_ending_chooses_the_form(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.safetensors, \.jsonl, \.parquet"):
-        check_output(tmp_path / "kept.npy")
+        check_file(tmp_path / "kept.npy")
     with pytest.raises(UsageError):
         Kept.open(tmp_path / "kept")
-    check_output(tmp_path / "kept.jsonl")
+    check_file(tmp_path / "kept.jsonl")
 
 
 def test_a_place_that_cannot_be_written_is_noticed_early(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        check_output(tmp_path / "no" / "kept.jsonl")
+        check_file(tmp_path / "no" / "kept.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match="is a folder"):
-        check_output(tmp_path / "folder.jsonl")
+        check_file(tmp_path / "folder.jsonl")
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmcli.inputs.embeddings.parquet.find_spec", lambda name: None)
     (tmp_path / "kept.parquet").write_bytes(b"PAR1")
-    for open_it in (check_output, Kept.open):
+    for open_it in (check_file, Kept.open):
         with pytest.raises(UsageError, match="pyarrow") as raised:
             open_it(tmp_path / "kept.parquet")
         assert "vlmcli[parquet]" in (raised.value.hint or "")

@@ -6,16 +6,16 @@ The ending of the file's name chooses its form. Shapes: n rows, D dimensions.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from vlmcli.errors import InputError, UsageError, VlmError, first_line
 from vlmcli.inputs.embeddings import jsonl, parquet, tensors
 from vlmcli.inputs.embeddings.form import Form
+from vlmcli.inputs.outputs import check_output, replacing
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals
 from vlmcli.types.result import ImageInfo, ModelInfo, Start
 
@@ -78,20 +78,22 @@ class Kept:
             raise InputError(f"{self.path} holds vectors that no model here made: not of length 1, or of unlike sizes")
 
 
-def check_output(path: Path) -> None:
-    """Notice before a model is loaded that ``path`` cannot be written. Raises UsageError or InputError."""
+def check_file(path: Path, *, force: bool = False) -> None:
+    """Notice before a model is loaded that embeddings cannot be kept in ``path``.
+
+    Raises UsageError for an unknown ending or a missing library, and what ``inputs.outputs.check_output`` raises.
+    """
     _form(path)
     if path.suffix == ".parquet":
         parquet.require()
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+    check_output(path, force=force)
 
 
 def keep(events: Embedded, path: str | os.PathLike[str]) -> Embedded:
     """Pass ``events`` on, and write their vectors into ``path`` on the way.
 
     The file appears whole, before the totals are passed on, or not at all: it replaces an older one only when
-    everything has been written. Raises UsageError as ``check_output``, OSError (a full disk among them), and what
+    everything has been written. Raises UsageError as ``check_file``, OSError (a full disk among them), and what
     ``events`` raises.
     """
     path = Path(path)
@@ -111,21 +113,6 @@ def keep(events: Embedded, path: str | os.PathLike[str]) -> Embedded:
                     yield event
         if totals is not None:
             yield totals
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of ``path`` when the block ends well, and disappears when it does not."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _form(path: Path) -> Form:
