@@ -17,7 +17,7 @@ from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 from vlmcli.types.ask import AskEvent
-from vlmcli.types.choose import Choices
+from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
 from vlmcli.types.embed import EmbedEvent
 from vlmcli.types.inspect import Anatomy
@@ -51,9 +51,9 @@ class FakeModel:
         self.calls.append(("choose", (images, prompt, options), how))
         return values.choices(*options)
 
-    def check(self, images: Sequence[str], question: str, **options: Any) -> Choices:
+    def check(self, images: Sequence[str], question: str, **options: Any) -> Verdict:
         self.calls.append(("check", (images, question), options))
-        return values.choices("yes", "no")
+        return values.verdict("yes", "no")
 
 
 @dataclass

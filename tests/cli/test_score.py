@@ -18,7 +18,7 @@ from tests.cli.test_process import environment
 from tests.render import values
 from vlmcli import errors
 from vlmcli.cli.failures import CHECK_FAILED
-from vlmcli.types.choose import Choices
+from vlmcli.types.choose import Verdict
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("here")
 class NoSayer(FakeModel):
     """Denies everything."""
 
-    def check(self, images: Any, question: str, **options: Any) -> Choices:
-        return values.choices("no", "yes", "maybe")
+    def check(self, images: Any, question: str, **options: Any) -> Verdict:
+        return values.verdict("no", "yes", "maybe")
 
 
 class FullDisk(io.StringIO):

@@ -160,7 +160,7 @@ def test_tables_go_to_stdout_and_notes_to_stderr(verb: str) -> None:
         "zeroshot": values.zeroshot(images=2),
         "classify": values.classification(),
     }
-    getattr(human, verb)(results[verb])
+    human.show(results[verb])
     assert "softmax" in stdout.getvalue() or "probability" in stdout.getvalue()
     assert "\x1b" not in stdout.getvalue()
     assert "tiny (float32 on cpu)" in stderr.getvalue()
@@ -200,6 +200,6 @@ def test_a_closed_pipe_stops_embedding(mode: str) -> None:
 
 def test_check_prints_one_word_and_details_on_demand() -> None:
     human, stdout, stderr = sink(verbose=True)
-    human.check(values.choices("yes", "no", "maybe"))
+    human.show(values.verdict("yes", "no", "maybe"))
     assert stdout.getvalue() == "yes\n"
     assert "answer  50.00% yes; the options have 90.00% of the model's answer\n" in stderr.getvalue()

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from vlmcli.errors import ImageError
 from vlmcli.render.record import Interrupted
 from vlmcli.render.sink import make_sink
 from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.choose import Choices
 from vlmcli.types.topk import Position
 
 COMMON = {"schema_version", "model", "images", "usage", "timings_ms", "finish_reason"}
@@ -133,7 +135,7 @@ def test_ctrl_c_writes_the_partial_answer(mode: Any) -> None:
 
 
 def test_topk_has_the_documented_fields() -> None:
-    result = one("topk", values.topk(values.position(0, "The", " dog"), values.position(1, " dog")))
+    result = one("show", values.topk(values.position(0, "The", " dog"), values.position(1, " dog")))
     assert set(result) == COMMON | {"positions"}
     first, last = result["positions"]
     assert first.keys() >= {"index", "id", "token", "logprob", "rank", "entropy", "surprisal", "top"}
@@ -144,13 +146,13 @@ def test_topk_has_the_documented_fields() -> None:
 
 def test_topk_lines_are_positions() -> None:
     positions: list[Position] = [values.position(0, "a", "b"), values.position(1, "b")]
-    written = lines("topk", values.topk(*positions))
+    written = lines("show", values.topk(*positions))
     assert [line["type"] for line in written] == ["start", "token", "token", "done"]
     assert [line["index"] for line in written[1:3]] == [0, 1]
 
 
 def test_score_has_the_documented_fields() -> None:
-    result = one("score", values.scored("a", " cat"))
+    result = one("show", values.scored("a", " cat"))
     assert set(result) == COMMON | {"text", "tokens", "logprob", "per_byte", "size_bytes"}
     assert (result["text"], result["size_bytes"]) == ("a cat", 5)
     assert result["logprob"] == pytest.approx(2 * math.log(0.25)) == 5 * result["per_byte"]
@@ -165,12 +167,12 @@ def test_score_has_the_documented_fields() -> None:
         "bytes": list(b" cat"),
         "top_logprobs": [{"token": " red", "id": 7, "logprob": pytest.approx(math.log(0.75)), "bytes": list(b" red")}],
     }
-    assert [line["type"] for line in lines("score", values.scored("a", " cat"))] == ["start", "token", "token", "done"]
+    assert [line["type"] for line in lines("show", values.scored("a", " cat"))] == ["start", "token", "token", "done"]
 
 
-@pytest.mark.parametrize("verb", ["choose", "check"])
-def test_choices_have_the_documented_fields(verb: str) -> None:
-    result = one(verb, values.choices("no", "yes", "maybe", orders=2))
+@pytest.mark.parametrize("choices", [values.choices, values.verdict])
+def test_choices_have_the_documented_fields(choices: Callable[..., Choices]) -> None:
+    result = one("show", choices("no", "yes", "maybe", orders=2))
     assert set(result) == COMMON | {"answer", "mass", "mean", "choices"}
     assert (result["answer"], result["mass"], result["mean"]) == ("no", 0.9, None)
     assert result["choices"][0] == {
@@ -182,12 +184,12 @@ def test_choices_have_the_documented_fields(verb: str) -> None:
         "tokens": 1,
         "by_order": [0.5, 0.5],
     }
-    assert one(verb, values.choices("1", "2"))["mean"] == 1.5
-    assert [line["type"] for line in lines(verb, values.choices("no", "yes"))] == ["start", "done"]
+    assert one("show", choices("1", "2"))["mean"] == 1.5
+    assert [line["type"] for line in lines("show", choices("no", "yes"))] == ["start", "done"]
 
 
 def test_zeroshot_has_the_documented_fields() -> None:
-    result = one("zeroshot", values.zeroshot(sigmoid=False))
+    result = one("show", values.zeroshot(sigmoid=False))
     assert set(result) == COMMON | {"scores"}
     assert result["scores"][0] == {
         "image": "image0.png",
@@ -196,11 +198,11 @@ def test_zeroshot_has_the_documented_fields() -> None:
         "sigmoid": None,
         "softmax": 0.1,
     }
-    assert [line["type"] for line in lines("zeroshot", values.zeroshot())] == ["start", "done"]
+    assert [line["type"] for line in lines("show", values.zeroshot())] == ["start", "done"]
 
 
 def test_classify_has_the_documented_fields() -> None:
-    result = one("classify", values.classification(scoring="sigmoid"))
+    result = one("show", values.classification(scoring="sigmoid"))
     assert set(result) == COMMON | {"classes", "scores"}
     assert result["classes"] == 5
     assert result["scores"][0] == {
@@ -211,7 +213,7 @@ def test_classify_has_the_documented_fields() -> None:
         "sigmoid": 0.8,
         "softmax": None,
     }
-    assert [line["type"] for line in lines("classify", values.classification())] == ["start", "done"]
+    assert [line["type"] for line in lines("show", values.classification())] == ["start", "done"]
 
 
 MADE = (values.embedding((0.1, 0.7)), values.SKIPPED, values.embedding((1.0, 0.0), "a cat"))

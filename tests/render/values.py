@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
-from vlmcli.types.choose import Choice, Choices
+from vlmcli.types.choose import Choice, Choices, Verdict
 from vlmcli.types.classify import Classification, ClassScore
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
 from vlmcli.types.inspect import Anatomy, Method, Part, Stack
@@ -100,6 +100,11 @@ def choices(*options: str, mass: float = 0.9, orders: int = 1) -> Choices:
         for option, share in zip(options, shares, strict=True)
     )
     return Choices(found, mass, MODEL, (IMAGE,), USAGE, {"total": 3.0})
+
+
+def verdict(*options: str, mass: float = 0.9, orders: int = 1) -> Verdict:
+    between = choices(*options, mass=mass, orders=orders)
+    return Verdict(between.choices, between.mass, between.model, between.images, between.usage)
 
 
 def zeroshot(*, sigmoid: bool = True, images: int = 1) -> Zeroshot:

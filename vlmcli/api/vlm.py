@@ -11,7 +11,7 @@ from vlmcli.api.model import Model
 from vlmcli.errors import UsageError
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.chat import Message, Sampling
-from vlmcli.types.choose import YES_NO, Choices
+from vlmcli.types.choose import YES_NO, Choices, Verdict
 from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
@@ -132,9 +132,10 @@ class VlmModel(Model):
 
         return choose(self.vlm, self._request(images, prompt, None, system, raw), options, show_options=show_options)
 
-    def check(self, images: Images, question: str, *, system: str | None = None, raw: bool = False) -> Choices:
+    def check(self, images: Images, question: str, *, system: str | None = None, raw: bool = False) -> Verdict:
         """Yes or no: ``choose`` between these two; ``.best.option`` is the answer."""
-        return self.choose(images, question, YES_NO, system=system, raw=raw)
+        between = self.choose(images, question, YES_NO, system=system, raw=raw)
+        return Verdict(between.choices, between.mass, between.model, between.images, between.usage, between.timings_ms)
 
     def _request(
         self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool

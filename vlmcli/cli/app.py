@@ -15,6 +15,7 @@ from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
 from vlmcli.cli.compose import compose
 from vlmcli.cli.embed import embed
+from vlmcli.cli.groups import grouped
 from vlmcli.cli.inspect import inspect
 from vlmcli.cli.pull import pull
 from vlmcli.cli.score import score
@@ -65,10 +66,10 @@ def vlm(
 
 
 for _command in (ask, topk, score, choose, check, zeroshot, embed, classify, inspect, compose):
-    app.command(cls=WordsCommand)(_command)
+    app.command(cls=WordsCommand)(grouped(_command))
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
-app.command(cls=WordsCommand)(pull)
+app.command(cls=WordsCommand)(grouped(pull))
 
 
 def command() -> Any:

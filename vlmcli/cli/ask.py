@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlmcli.cli import options
 from vlmcli.cli.arguments import default_prompt, split_ask
 from vlmcli.cli.checks import stops, within
-from vlmcli.cli.options import ModelOptions, OutputOptions
-from vlmcli.cli.prompt import add_piped_text, check_raw, may_have_prompt
+from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.prompt import add_piped_text, may_have_prompt
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
 from vlmcli.types.chat import Sampling
@@ -27,10 +26,8 @@ def ask(
         list[str] | None,
         typer.Argument(metavar="IMAGE... [PROMPT]", hidden=True),
     ] = None,
-    image: options.Images = None,
-    prompt: options.Prompt = None,
-    system: options.System = None,
-    model: options.Model = None,
+    *,
+    prompt: PromptOptions,
     max_tokens: Annotated[
         int, typer.Option(callback=within(1), metavar="N", help="The most tokens of an answer.")
     ] = 512,
@@ -56,44 +53,32 @@ def ask(
         int | None, typer.Option(callback=within(0, 2**63 - 1), metavar="N", help="Makes sampling repeatable.")
     ] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT. Can be repeated.")] = None,
-    raw: options.Raw = False,
     top_logprobs: Annotated[
         int, typer.Option(callback=within(0), metavar="N", help="With --json or --jsonl: N alternatives a token.")
     ] = 0,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    max_pixels: options.MaxPixels = None,
-    allow_private_urls: options.PrivateUrls = False,
-    no_cache: options.NoCache = False,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: ModelOptions,
+    output: OutputOptions,
 ) -> None:
     """Ask a model about images.
 
     IMAGE is a file, a URL, or - for an image on standard input. Without a prompt the image is described; without
     an image the prompt stands alone. Text that is piped in goes before the prompt.
     """
-    runtime, output = Runtime.of(context), OutputOptions(json, jsonl, quiet, verbose)
+    runtime = Runtime.of(context)
     sink = output.sink(runtime)
-    if top_logprobs and not (json or jsonl):
+    if top_logprobs and not (output.json or output.jsonl):
         raise UsageError("--top-logprobs needs --json or --jsonl", "vlm topk shows probabilities as a table")
-    check_raw(raw, system)
-    request = split_ask(words or (), image or (), prompt)
+    prompt.check()
+    request = split_ask(words or (), prompt.image or (), prompt.prompt)
     sampling = Sampling(
         max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stops(stop or ()), top_logprobs
     )
     _note_greedy(sampling, sink)
     if not may_have_prompt(runtime, request):
         default_prompt(request.images)
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls, not no_cache).open(
-        runtime, output, sink, "ask"
-    )
+    vlm = model.open(runtime, output, sink, "ask")
     text = add_piped_text(runtime, sink, request) or default_prompt(request.images)
-    sink.ask(vlm.ask(request.images, text, system=system, sampling=sampling, raw=raw))
+    sink.ask(vlm.ask(request.images, text, system=prompt.system, sampling=sampling, raw=prompt.raw))
 
 
 def _note_greedy(sampling: Sampling, sink: Sink) -> None:

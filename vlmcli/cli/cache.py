@@ -8,7 +8,8 @@ import typer
 
 from vlmcli.cli import options
 from vlmcli.cli.checks import within
-from vlmcli.cli.options import OutputOptions
+from vlmcli.cli.groups import grouped
+from vlmcli.cli.options import QuietOptions
 from vlmcli.cli.runtime import Runtime
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -25,57 +26,54 @@ def cache(context: typer.Context) -> None:
 
 
 @app.command("ls")
+@grouped
 def list_features(
     context: typer.Context,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    *,
+    output: QuietOptions,
 ) -> None:
     """List what is kept, the most recently used first."""
     from vlmcli.models.feature_files import FeatureFiles
 
-    OutputOptions(json, jsonl, quiet).sink(Runtime.of(context)).feature_cache(FeatureFiles.of_user().listed())
+    output.sink(Runtime.of(context)).show(FeatureFiles.of_user().listed())
 
 
 @app.command("rm")
+@grouped
 def remove_features(
     context: typer.Context,
+    *,
     model: Annotated[
         str | None,
         typer.Option(
             "-m", "--model", metavar="NAME", help="Only those of one model.", autocompletion=options.complete_model
         ),
     ] = None,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    output: QuietOptions,
 ) -> None:
     """Delete what is kept, without a question."""
     from vlmcli.models.feature_files import FeatureFiles
 
-    sink = OutputOptions(json, jsonl, quiet).sink(Runtime.of(context))
-    sink.cleared(FeatureFiles.of_user().remove(None if model is None else _ids(model)))
+    sink = output.sink(Runtime.of(context))
+    sink.show(FeatureFiles.of_user().remove(None if model is None else _ids(model)))
 
 
 @app.command("prune")
+@grouped
 def prune_features(
     context: typer.Context,
+    *,
     max_mb: Annotated[
         int | None,
         typer.Option(callback=within(0), metavar="N", help="Leave N megabytes.  [default: the cache's own limit]"),
     ] = None,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    output: QuietOptions,
 ) -> None:
     """Delete the least recently used until the rest fits into the limit."""
     from vlmcli.models.feature_files import FeatureFiles
 
-    sink = OutputOptions(json, jsonl, quiet).sink(Runtime.of(context))
-    sink.cleared(FeatureFiles.of_user().prune(None if max_mb is None else max_mb * 1_000_000))
+    sink = output.sink(Runtime.of(context))
+    sink.show(FeatureFiles.of_user().prune(None if max_mb is None else max_mb * 1_000_000))
 
 
 def _ids(name: str) -> set[str]:

@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vlmcli.cli import options
-from vlmcli.cli.arguments import split_topk
 from vlmcli.cli.checks import rating
-from vlmcli.cli.options import ModelOptions, OutputOptions
-from vlmcli.cli.prompt import add_piped_text, check_raw, may_have_prompt
-from vlmcli.cli.runtime import Runtime
+from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.prompt import ready
 from vlmcli.errors import UsageError
 from vlmcli.types.choose import YES_NO
 
@@ -23,9 +20,8 @@ def choose(
         list[str] | None,
         typer.Argument(metavar="[IMAGE...] PROMPT", hidden=True),
     ] = None,
-    image: options.Images = None,
-    prompt: options.Prompt = None,
-    system: options.System = None,
+    *,
+    prompt: PromptOptions,
     option: Annotated[
         list[str] | None, typer.Option("-o", "--option", metavar="TEXT", help="An option. Repeat it for each.")
     ] = None,
@@ -39,38 +35,16 @@ def choose(
             "--show-options", help="Put the options into the prompt, at {options} or at its end, in several orders."
         ),
     ] = False,
-    model: options.Model = None,
-    raw: options.Raw = False,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    max_pixels: options.MaxPixels = None,
-    allow_private_urls: options.PrivateUrls = False,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: ModelOptions,
+    output: OutputOptions,
 ) -> None:
     """Show how the model divides its answer among options.
 
     The last word is always the prompt. Text that is piped in goes before it.
     """
-    runtime = Runtime.of(context)
-    output = OutputOptions(json, jsonl, quiet, verbose)
-    sink = output.sink(runtime)
-    check_raw(raw, system)
     choices = _options(option or (), yes_no, rate)
-    request = split_topk(words or (), image or (), prompt)
-    if not may_have_prompt(runtime, request):
-        raise UsageError("no prompt", _EXAMPLE)
-    vlm = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
-        runtime, output, sink, "choose"
-    )
-    text = add_piped_text(runtime, sink, request)
-    if text is None:
-        raise UsageError("no prompt", _EXAMPLE)
-    sink.choose(vlm.choose(request.images, text, choices, show_options=show_options, system=system, raw=raw))
+    it = ready(context, "choose", words, prompt, model, output, _EXAMPLE)
+    it.sink.show(it.vlm.choose(*it.asked, choices, show_options=show_options, **it.how))
 
 
 def _options(option: Sequence[str], yes_no: bool, rate: str | None) -> tuple[str, ...]:
@@ -82,7 +56,7 @@ def _options(option: Sequence[str], yes_no: bool, rate: str | None) -> tuple[str
     if rate is not None:
         return rating(rate)
     if len(option) < 2:
-        raise UsageError("there must be at least two options to choose from", _EXAMPLE)
+        raise UsageError("there must be at least two options to choose from", f"for example: {_EXAMPLE}")
     if any(not text.strip() for text in option):
         raise UsageError("an option is empty")
     if len(set(option)) < len(option):
@@ -90,4 +64,4 @@ def _options(option: Sequence[str], yes_no: bool, rate: str | None) -> tuple[str
     return tuple(option)
 
 
-_EXAMPLE = "for example: vlm choose photo.jpg 'What is it?' --option 'a cat' --option 'a dog'"
+_EXAMPLE = "vlm choose photo.jpg 'What is it?' --option 'a cat' --option 'a dog'"

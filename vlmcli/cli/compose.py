@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vlmcli.cli import options
 from vlmcli.cli.checks import within
-from vlmcli.cli.options import OutputOptions
+from vlmcli.cli.options import QuietOptions
 from vlmcli.cli.runtime import Runtime
 
 _PATCHES = "patches"
@@ -16,6 +15,7 @@ _PATCHES = "patches"
 
 def compose(
     context: typer.Context,
+    *,
     name: Annotated[str, typer.Argument(metavar="NAME", hidden=True)],
     vision: Annotated[
         str,
@@ -48,10 +48,7 @@ def compose(
     template: Annotated[
         str | None, typer.Option("--template", metavar="JINJA", help="The chat template, if the decoder has none.")
     ] = None,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    output: QuietOptions,
 ) -> None:
     """Join a vision encoder, a projector and a decoder, and keep the result under NAME.
 
@@ -60,8 +57,7 @@ def compose(
     from vlmcli.catalog import Catalog, own_file
     from vlmcli.tasks.compose import compose as put_together
 
-    runtime = Runtime.of(context)
-    sink = OutputOptions(json, jsonl, quiet).sink(runtime)
+    sink = output.sink(Runtime.of(context))
     table: dict[str, Any] = {
         "vision": _vision(vision),
         "projector": _projector(projector),
@@ -69,7 +65,7 @@ def compose(
         "fusion": fusion,
         **{k: v for k, v in {"every": every, "tiles": tiles, "template": template}.items() if v is not None},
     }
-    sink.composed(put_together(name, table, Catalog.load(), own_file()))
+    sink.show(put_together(name, table, Catalog.load(), own_file()))
 
 
 def _vision(word: str) -> str | dict[str, int]:

@@ -22,6 +22,7 @@ def embed(
         list[str] | None,
         typer.Argument(metavar="IMAGE|TEXT...", hidden=True),
     ] = None,
+    *,
     image: options.Images = None,
     images: Annotated[Path | None, typer.Option(metavar="FILE", help="A text file with one image a line.")] = None,
     text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text. Can be repeated.")] = None,
@@ -33,17 +34,8 @@ def embed(
     batch_size: Annotated[
         int, typer.Option(callback=within(1), metavar="N", help="Images, or texts, that are encoded together.")
     ] = 16,
-    model: options.Model = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    max_pixels: options.MaxPixels = None,
-    allow_private_urls: options.PrivateUrls = False,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: ModelOptions,
+    output: OutputOptions,
 ) -> None:
     """Turn images and texts into unit vectors.
 
@@ -51,7 +43,6 @@ def embed(
     vlm zeroshot --embeddings scores the vectors that are kept.
     """
     runtime = Runtime.of(context)
-    output = OutputOptions(json, jsonl, quiet, verbose)
     sink = output.sink(runtime)
     pictures = [*(image or ()), *(read_lines(images, "image") if images else ())]
     sentences = [*(text or ()), *(read_lines(texts, "text") if texts else ())]
@@ -60,9 +51,7 @@ def embed(
         from vlmcli.inputs.embeddings.kept import check_file
 
         check_file(out, force=True)
-    dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
-        runtime, output, sink, "embed"
-    )
+    dual = model.open(runtime, output, sink, "embed")
     events = dual.embed(request.images, request.texts, batch_size=batch_size)
     if out is not None:
         from vlmcli.inputs.embeddings.kept import keep

@@ -16,24 +16,20 @@ from vlmcli.errors import UsageError
 def inspect(
     context: typer.Context,
     images: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE...]", hidden=True)] = None,
+    *,
     image_size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Count the tokens of a blank image of that size.")
     ] = None,
     model: options.Model = None,
     max_pixels: options.MaxPixels = None,
     allow_private_urls: options.PrivateUrls = False,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    output: OutputOptions,
 ) -> None:
     """Show what a model is made of, and how many tokens an image becomes.
 
     From the model's configuration alone: its weights are neither loaded nor downloaded.
     """
     runtime = Runtime.of(context)
-    output = OutputOptions(json, jsonl, quiet, verbose)
     sink = output.sink(runtime)
     size = checks.size(image_size) if image_size else None
     shown = only_images(images or ())
@@ -42,4 +38,4 @@ def inspect(
     settled = ModelOptions(model, max_pixels=max_pixels, allow_private_urls=allow_private_urls).settled()
     wanted = {name: settled[name] for name in ("model", "max_pixels", "allow_private_urls")}
     progress = not output.quiet and runtime.stderr.isatty()
-    sink.inspect(runtime.inspect(images=shown, image_size=size, progress=progress, **wanted))
+    sink.show(runtime.inspect(images=shown, image_size=size, progress=progress, **wanted))

@@ -11,7 +11,7 @@ from vlmcli.cli import options
 from vlmcli.cli.options import OutputOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import ModelNotFound
-from vlmcli.types.models import ModelEntry
+from vlmcli.types.models import Catalogue, ModelEntry
 
 if TYPE_CHECKING:
     from vlmcli.catalog import Catalog, ModelSpec
@@ -63,7 +63,7 @@ def show_model(
         raise ModelNotFound(f"no model named {name!r}", f"near to it: {nearest}" if nearest else "see: vlm models")
     runtime = Runtime.of(context)
     entry = _with_files(_entry(spec, _defaults(catalog)), spec, runtime)
-    _output(context, json, jsonl).sink(runtime).model(entry)
+    _output(context, json, jsonl).sink(runtime).show(entry)
 
 
 @app.command("rm")
@@ -83,7 +83,7 @@ def remove_model(
 
     runtime = Runtime.of(context)
     sink = _output(context, json, jsonl).sink(runtime)
-    sink.removed(remove(name, Catalog.load(), hub=runtime.hub))
+    sink.show(remove(name, Catalog.load(), hub=runtime.hub))
 
 
 def _output(context: typer.Context, json: bool, jsonl: bool) -> OutputOptions:
@@ -97,7 +97,7 @@ def _list(runtime: Runtime, output: OutputOptions) -> None:
 
     catalog = Catalog.load()
     defaults = _defaults(catalog)
-    output.sink(runtime).models([_entry(spec, defaults) for spec in catalog.specs()])
+    output.sink(runtime).show(Catalogue(tuple(_entry(spec, defaults) for spec in catalog.specs())))
 
 
 def _defaults(catalog: Catalog) -> set[str]:

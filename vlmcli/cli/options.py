@@ -1,4 +1,4 @@
-"""The options that several commands share, each declared once."""
+"""The options that several commands share, each declared once, and the groups that they form (see groups.py)."""
 
 from __future__ import annotations
 
@@ -82,10 +82,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 class OutputOptions:
     """How results are written."""
 
-    json: bool = False
-    jsonl: bool = False
-    quiet: bool = False
-    verbose: bool = False
+    json: Json = False
+    jsonl: Jsonl = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    debug: Debug = False
 
     def mode(self) -> Mode:
         """The sink's mode. Raises UsageError for options that contradict each other."""
@@ -106,16 +107,47 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptOptions:
+    """What is asked, beside the words of the command line."""
+
+    image: Images = None
+    prompt: Prompt = None
+    system: System = None
+    raw: Raw = False
+
+    def check(self) -> None:
+        """Raises UsageError for a system message that would have no place to go."""
+        if self.raw and self.system is not None:
+            raise UsageError(
+                "--raw and --system exclude each other", "with --raw the prompt is all that the model reads"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class QuietOptions:
+    """How the results of commands without a model are written: there is no more to tell about them."""
+
+    json: Json = False
+    jsonl: Jsonl = False
+    quiet: Quiet = False
+    debug: Debug = False
+
+    def sink(self, runtime: Runtime) -> Sink:
+        """The sink for the runtime's streams."""
+        return OutputOptions(self.json, self.jsonl, self.quiet).sink(runtime)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOptions:
     """Which model answers, and where; None where the command line does not say."""
 
-    model: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
-    max_pixels: str | None = None
-    allow_private_urls: bool = False
-    cache: bool = True
+    model: Model = None
+    device: Device = None
+    dtype: Dtype = None
+    threads: Threads = None
+    max_pixels: MaxPixels = None
+    allow_private_urls: PrivateUrls = False
+    no_cache: NoCache = False
 
     def settled(self) -> dict[str, Any]:
         """What ``vlmcli.api.load.load`` takes, completed from the environment and the user's config file, and checked.
@@ -131,7 +163,7 @@ class ModelOptions:
             "threads": checks.threads(setting("threads", self.threads, None, int)),
             "max_pixels": checks.pixels(setting("max_pixels", self.max_pixels, "64M")),
             "allow_private_urls": self.allow_private_urls,
-            "cache": self.cache,
+            "cache": not self.no_cache,
         }
 
     def open(self, runtime: Runtime, output: OutputOptions, sink: Sink, verb: str) -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from vlmcli.cli.arguments import STDIN, Request, with_piped_text
+import typer
+
+from vlmcli.cli.arguments import STDIN, Request, split_topk, with_piped_text
+from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.cli.stdin import can_hold_text, is_open_pipe, piped_text
 from vlmcli.errors import UsageError
@@ -34,7 +39,51 @@ def add_piped_text(runtime: Runtime, sink: Sink, request: Request) -> str | None
     return with_piped_text(request.prompt, piped)
 
 
-def check_raw(raw: bool, system: str | None) -> None:
-    """Raises UsageError for a system message that would have no place to go."""
-    if raw and system is not None:
-        raise UsageError("--raw and --system exclude each other", "with --raw the prompt is all that the model reads")
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a command about a prompt needs: where its result goes, the model, the images, the prompt."""
+
+    sink: Sink
+    vlm: Any
+    images: tuple[str, ...]
+    text: str
+    system: str | None
+    raw: bool
+
+    @property
+    def asked(self) -> tuple[tuple[str, ...], str]:
+        """Images and prompt, as the Python interface takes them."""
+        return self.images, self.text
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """The keyword arguments of the Python interface that say how the prompt is put to the model."""
+        return {"system": self.system, "raw": self.raw}
+
+
+def ready(
+    context: typer.Context,
+    verb: str,
+    words: Sequence[str] | None,
+    prompt: PromptOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    example: str,
+) -> Ready:
+    """Read ``[IMAGE...] PROMPT``, then load a model that can ``verb``, then wait for what is piped in.
+
+    ``example`` is the hint where there is no prompt. Raises UsageError and InputError before a model is loaded, where
+    possible, and what ``ModelOptions.open`` raises.
+    """
+    runtime = Runtime.of(context)
+    sink = output.sink(runtime)
+    prompt.check()
+    request = split_topk(words or (), prompt.image or (), prompt.prompt)
+    no_prompt = UsageError("no prompt", f"for example: {example}")
+    if not may_have_prompt(runtime, request):
+        raise no_prompt
+    vlm = model.open(runtime, output, sink, verb)
+    text = add_piped_text(runtime, sink, request)
+    if text is None:
+        raise no_prompt
+    return Ready(sink, vlm, request.images, text, prompt.system, prompt.raw)

@@ -7,17 +7,15 @@ from typing import Annotated
 import typer
 
 from vlmcli.cli import options
-from vlmcli.cli.options import OutputOptions
+from vlmcli.cli.options import QuietOptions
 from vlmcli.cli.runtime import Runtime
 
 
 def pull(
     context: typer.Context,
+    *,
     names: Annotated[list[str], typer.Argument(metavar="MODEL...", hidden=True, autocompletion=options.complete_model)],
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    output: QuietOptions,
 ) -> None:
     """Download what is missing of models, so that they can be used offline.
 
@@ -27,9 +25,8 @@ def pull(
     from vlmcli.weights.kept import pull as pull_one
 
     runtime = Runtime.of(context)
-    output = OutputOptions(json, jsonl, quiet)
     catalog = Catalog.load()
-    progress = not quiet and runtime.stderr.isatty()
+    progress = not output.quiet and runtime.stderr.isatty()
     output.sink(runtime).pulled(
         pull_one(name, catalog, progress=progress, hub=runtime.hub, packages=runtime.packages) for name in names
     )

@@ -23,6 +23,7 @@ def zeroshot(
         list[str] | None,
         typer.Argument(metavar="IMAGE... LABEL...", hidden=True),
     ] = None,
+    *,
     image: options.Images = None,
     label: Annotated[
         list[str] | None, typer.Option("-l", "--label", metavar="TEXT", help="A label. Can be repeated.")
@@ -34,17 +35,8 @@ def zeroshot(
     template: Annotated[
         str, typer.Option(metavar="TEXT", help="The text around each label, such as 'a photo of {}'.")
     ] = "{}",
-    model: options.Model = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    max_pixels: options.MaxPixels = None,
-    allow_private_urls: options.PrivateUrls = False,
-    json: options.Json = False,
-    jsonl: options.Jsonl = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    model: ModelOptions,
+    output: OutputOptions,
 ) -> None:
     """Score labels against images.
 
@@ -52,15 +44,12 @@ def zeroshot(
     each label on its own; the softmax judges it against the others.
     """
     runtime = Runtime.of(context)
-    output = OutputOptions(json, jsonl, quiet, verbose)
     sink = output.sink(runtime)
     form = checked_template(template)
     more = [*(label or ()), *(read_lines(labels, "label") if labels else ())]
     pictures, texts = _request(words or (), image or (), more, embeddings)
-    dual = ModelOptions(model, device, dtype, threads, max_pixels, allow_private_urls).open(
-        runtime, output, sink, "zeroshot"
-    )
-    sink.zeroshot(dual.zeroshot(pictures, texts, template=form))
+    dual = model.open(runtime, output, sink, "zeroshot")
+    sink.show(dual.zeroshot(pictures, texts, template=form))
 
 
 def _request(

@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from vlmcli.errors import VlmError
-from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_table
 from vlmcli.render.escape import TerminalFilter
+from vlmcli.render.forms.embed import embedding_tables, kept_line
+from vlmcli.render.forms.forms import form_of
+from vlmcli.render.forms.models import pulled_line
 from vlmcli.render.notes import Notes
 from vlmcli.render.record import Interrupted, consume, consume_embeddings
-from vlmcli.render.table import Table, table_lines
+from vlmcli.render.table import tables_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import (
-    choices_table,
-    classify_tables,
-    cleared_line,
-    composed_table,
-    embedding_tables,
-    feature_cache_line,
-    feature_cache_table,
-    files_table,
-    kept_line,
-    model_lines,
-    models_table,
-    pulled_line,
-    removed_line,
-    scored_table,
-    topk_tables,
-    zeroshot_tables,
-)
 from vlmcli.types.ask import AskEvent, TokenEvent
-from vlmcli.types.cache import Cleared, FeatureCache
-from vlmcli.types.choose import Choices
-from vlmcli.types.classify import Classification
-from vlmcli.types.compose import Composed
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals
-from vlmcli.types.inspect import Anatomy
-from vlmcli.types.models import ModelEntry, Pulled, Removed
-from vlmcli.types.result import Start
-from vlmcli.types.score import Scored
-from vlmcli.types.topk import TopK
-from vlmcli.types.zeroshot import Zeroshot
+from vlmcli.types.models import Pulled
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +27,20 @@ class HumanSink:
     stdout: TextIO
     notes: Notes
 
+    def show(self, result: Any) -> None:
+        """Print a result, with notes before and after it."""
+        form = form_of(result)
+        form.before(self.notes, result)
+        self._lines(form.lines(result, Terminal.of(self.stdout)))
+        form.after(self.notes, result)
+
     def ask(self, events: Iterator[AskEvent]) -> None:
         """Stream the answer token by token. Raises Interrupted after Ctrl-C, when the line has been ended."""
         stream = _AnswerStream(self.stdout)
 
         def show(event: AskEvent) -> None:
-            if isinstance(event, Start):
-                self.notes.images(event.images)
-                self.notes.inputs(event.model, event.images, event.usage)
-            elif isinstance(event, TokenEvent):
+            self.notes.start(event)
+            if isinstance(event, TokenEvent):
                 stream.write(event.text)
 
         try:
@@ -71,62 +51,6 @@ class HumanSink:
         self.notes.outcome(answer)
         if answer.finish_reason == "interrupted":
             raise Interrupted
-
-    def topk(self, result: TopK) -> None:
-        """Print the table of candidates."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images, result.usage)
-        self._tables(topk_tables(result, Terminal.of(self.stdout)))
-        self.notes.timings(result.timings_ms)
-
-    def score(self, result: Scored) -> None:
-        """Print the table of an answer's tokens, and their sum below it."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images, result.usage)
-        self._tables([scored_table(result, Terminal.of(self.stdout))])
-        self.notes.timings(result.timings_ms)
-
-    def choose(self, result: Choices) -> None:
-        """Print the table of options, the likeliest first, and their mass below it."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images, result.usage)
-        self._tables([choices_table(result, Terminal.of(self.stdout))])
-        self.notes.mass(result)
-        self.notes.timings(result.timings_ms)
-
-    def check(self, result: Choices) -> None:
-        """Print yes or no alone; how sure that is, is a note."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images, result.usage)
-        self._lines([result.best.option])
-        self.notes.mass(result)
-        self.notes.certainty(result)
-        self.notes.timings(result.timings_ms)
-
-    def zeroshot(self, result: Zeroshot) -> None:
-        """Print one table of labels an image."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images)
-        self._tables(zeroshot_tables(result))
-        self.notes.timings(result.timings_ms)
-
-    def inspect(self, result: Anatomy) -> None:
-        """Print the diagram, the table of parts, and what is not a part's own."""
-        for text in result.notes:
-            self.notes.note(text)
-        self.notes.images(result.images)
-        terminal = Terminal.of(self.stdout)
-        parts = table_lines(parts_table(result), terminal)
-        self._lines(
-            [terminal.bold(heading(result)), "", *diagram_lines(result, terminal), "", *parts, "", *fact_lines(result)]
-        )
-
-    def classify(self, result: Classification) -> None:
-        """Print one table of classes an image."""
-        self.notes.images(result.images)
-        self.notes.inputs(result.model, result.images)
-        self._tables(classify_tables(result))
-        self.notes.timings(result.timings_ms)
 
     def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
         """Print what the vectors are of and how alike they are; one line where a file keeps them."""
@@ -139,49 +63,15 @@ class HumanSink:
 
         totals = consume_embeddings(events, take)
         if file is None:
-            self._tables(embedding_tables(shown))
+            self._lines(tables_lines(embedding_tables(shown), Terminal.of(self.stdout)))
         else:
             self._lines([kept_line(totals, file)])
         return totals
-
-    def models(self, entries: Sequence[ModelEntry]) -> None:
-        """Print the catalogue."""
-        self._tables([models_table(entries)])
-
-    def model(self, entry: ModelEntry) -> None:
-        """Print one model of the catalogue, and its files."""
-        self._lines(model_lines(entry))
-        if entry.files:
-            self._lines([""])
-            self._tables([files_table(entry.files)])
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Print a line for each model, as soon as it is complete."""
         for pulled in results:
             self._lines([pulled_line(pulled)])
-
-    def removed(self, removed: Removed) -> None:
-        """Print which downloads are gone."""
-        self._lines([removed_line(removed)])
-
-    def feature_cache(self, cache: FeatureCache) -> None:
-        """Print which image features are kept, an entry a row."""
-        if cache.entries:
-            self._tables([feature_cache_table(cache)])
-        self.notes.note(feature_cache_line(cache))
-
-    def cleared(self, cleared: Cleared) -> None:
-        """Print which image features are gone."""
-        self._lines([cleared_line(cleared)])
-
-    def composed(self, composed: Composed) -> None:
-        """Print what a composition is made of."""
-        self._tables([composed_table(composed)])
-        self.notes.note(f"{composed.name} stands in {composed.catalog}")
-        if composed.weights is not None:
-            self.notes.note(f"its new weights are in {composed.weights}")
-        for text in composed.notes:
-            self.notes.note(f"{composed.name}: {text}")
 
     def error(self, error: VlmError) -> None:
         """Print what went wrong on stderr."""
@@ -190,10 +80,6 @@ class HumanSink:
     def note(self, text: str) -> None:
         """Print something that the user should know on stderr."""
         self.notes.note(text)
-
-    def _tables(self, tables: Iterable[Table]) -> None:
-        terminal = Terminal.of(self.stdout)
-        self._lines("\n\n".join("\n".join(table_lines(table, terminal)) for table in tables).split("\n"))
 
     def _lines(self, lines: Iterable[str]) -> None:
         self.stdout.write("".join(line + "\n" for line in lines))

@@ -9,7 +9,7 @@ from typing import TextIO
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import one_line
 from vlmcli.render.terminal import Terminal
-from vlmcli.types.ask import Answer, TokenEvent
+from vlmcli.types.ask import Answer, AskEvent, TokenEvent
 from vlmcli.types.choose import Choices
 from vlmcli.types.embed import Embedding, EmbedEvent, Skipped
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
@@ -34,6 +34,12 @@ class Notes:
     def error(self, error: VlmError) -> None:
         """What went wrong and what to do about it, in one line, also when quiet."""
         self._failure("error:", error.message, error.hint)
+
+    def start(self, event: AskEvent) -> None:
+        """What is known before the first token."""
+        if isinstance(event, Start):
+            self.images(event.images)
+            self.inputs(event.model, event.images, event.usage)
 
     def embed(self, event: EmbedEvent) -> None:
         """What there is to say of an event of embedding; an item that is skipped is named also when quiet."""

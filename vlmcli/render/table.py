@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,12 @@ def table_lines(table: Table, terminal: Terminal) -> list[str]:
     rows = [_line(row, table.columns, widths) for row in table.rows]
     caption = [table.caption] if table.caption else []
     return [*map(terminal.bold, caption), terminal.bold(headings), *rows, *map(terminal.dim, table.notes)]
+
+
+def tables_lines(tables: Iterable[Table], terminal: Terminal) -> list[str]:
+    """Several tables, an empty line between them."""
+    blocks = [table_lines(table, terminal) for table in tables]
+    return [line for number, block in enumerate(blocks) for line in ([""] * (number > 0) + block)]
 
 
 def cell_width(text: str) -> int:

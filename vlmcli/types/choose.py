@@ -52,3 +52,8 @@ class Choices:
         if not all(choice.option.isdecimal() for choice in self.choices):
             return None
         return math.fsum(int(choice.option) * choice.probability for choice in self.choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Choices):
+    """A yes or a no: the choice between the two, of which the ``best`` is the answer."""

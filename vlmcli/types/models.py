@@ -54,3 +54,10 @@ class ModelEntry:
     default: bool = False
     folder: str | None = None
     files: tuple[ModelFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All models that are known."""
+
+    entries: tuple[ModelEntry, ...]

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from tests.render import values
-from vlmcli.render.anatomy import diagram_lines, fact_lines, heading, parts_table, size
+from vlmcli.render.forms.inspect import diagram_lines, fact_lines, heading, parts_table
 from vlmcli.render.sink import make_sink
 from vlmcli.render.table import table_lines
 from vlmcli.render.terminal import Terminal
+from vlmcli.render.words import size
 from vlmcli.types.inspect import Method
 
 PLAIN = Terminal()
@@ -92,7 +93,7 @@ def test_bytes(number: int | None, text: str) -> None:
 
 def test_json_has_the_documented_fields() -> None:
     stdout, stderr = io.StringIO(), io.StringIO()
-    make_sink("json", stdout=stdout, stderr=stderr).inspect(replace(values.anatomy(), notes=("a note",)))
+    make_sink("json", stdout=stdout, stderr=stderr).show(replace(values.anatomy(), notes=("a note",)))
     written = json.loads(stdout.getvalue())
     assert set(written) == {
         *("schema_version", "model", "images", "family", "method", "parts", "parameters", "size_bytes", "licence"),
@@ -116,6 +117,6 @@ def test_json_has_the_documented_fields() -> None:
 
 def test_jsonl_is_one_line() -> None:
     stdout = io.StringIO()
-    make_sink("jsonl", stdout=stdout, stderr=io.StringIO()).inspect(values.anatomy())
+    make_sink("jsonl", stdout=stdout, stderr=io.StringIO()).show(values.anatomy())
     (line,) = stdout.getvalue().splitlines()
     assert json.loads(line)["type"] == "done"

@@ -1,15 +1,27 @@
-"""A model's anatomy for a person: the diagram of its parts, a table of their figures, and the rest line by line."""
+"""A model's anatomy: the diagram of its parts, a table of their figures, and the rest line by line."""
 
 from __future__ import annotations
 
 from vlmcli.render.escape import one_line
-from vlmcli.render.table import Column, Table
+from vlmcli.render.forms.form import simple_form
+from vlmcli.render.notes import Notes
+from vlmcli.render.objects import (
+    SCHEMA_VERSION,
+    Object,
+    clean,
+    image_object,
+    model_object,
+)
+from vlmcli.render.table import Column, Table, table_lines
 from vlmcli.render.terminal import Terminal
-from vlmcli.render.views import count
+from vlmcli.render.words import (
+    UNKNOWN,
+    count,
+    size,
+)
 from vlmcli.types.inspect import Anatomy, Method, Part, PartRole
 from vlmcli.types.result import ImageInfo
 
-_UNKNOWN = "-"
 _METHODS: dict[Method, str] = {
     "A": "method A, unified embedding decoder",
     "B": "method B, cross-attention",
@@ -64,20 +76,10 @@ def fact_lines(anatomy: Anatomy) -> list[str]:
         "image size": _pixels(anatomy.image_size),
         "vocabulary": _number(anatomy.vocabulary),
         "context": _number(anatomy.context),
-        "licence": anatomy.licence or _UNKNOWN,
+        "licence": anatomy.licence or UNKNOWN,
     }
     lines = [f"{name:<12}{one_line(text)}" for name, text in fields.items()]
     return [*lines, *(f"{'image':<12}{one_line(_image_text(anatomy, image))}" for image in anatomy.images)]
-
-
-def size(number: int | None) -> str:
-    """A number of bytes as people write it, in powers of ten: 17.1 MB, 4.5 GB."""
-    if number is None:
-        return _UNKNOWN
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= limit:
-            return f"{number / limit:.1f} {unit}"
-    return f"{number} B"
 
 
 def _joined(upper: str, lower: str, behind: str, terminal: Terminal) -> list[str]:
@@ -112,8 +114,59 @@ def _image_text(anatomy: Anatomy, image: ImageInfo) -> str:
 
 
 def _pixels(size: tuple[int, int] | None) -> str:
-    return f"{size[0]}x{size[1]}" if size else _UNKNOWN
+    return f"{size[0]}x{size[1]}" if size else UNKNOWN
 
 
 def _number(value: int | None) -> str:
-    return _UNKNOWN if value is None else str(value)
+    return UNKNOWN if value is None else str(value)
+
+
+def anatomy_object(anatomy: Anatomy) -> Object:
+    """What a model is made of; ``parameters`` and ``size_bytes`` are the sums over its ``parts``."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model_object(anatomy.model),
+        "images": [image_object(image) for image in anatomy.images],
+        "family": clean(anatomy.family),
+        "method": anatomy.method,
+        "parts": [part_object(part) for part in anatomy.parts],
+        "parameters": anatomy.parameters,
+        "size_bytes": anatomy.size_bytes,
+        "licence": anatomy.licence,
+        "patch": None if anatomy.patch is None else list(anatomy.patch),
+        "image_size": None if anatomy.image_size is None else list(anatomy.image_size),
+        "vocabulary": anatomy.vocabulary,
+        "context": anatomy.context,
+        "notes": [clean(note) for note in anatomy.notes],
+    }
+
+
+def part_object(part: Part) -> Object:
+    """One part of a model."""
+    return {
+        "role": part.role,
+        "architecture": clean(part.architecture),
+        "modules": [clean(module) for module in part.modules],
+        "layers": part.stack.layers,
+        "width": part.stack.width,
+        "heads": part.stack.heads,
+        "kv_heads": part.stack.kv_heads,
+        "parameters": part.parameters,
+        "size_bytes": part.size_bytes,
+        "dtype": part.dtype,
+    }
+
+
+def _lines(anatomy: Anatomy, terminal: Terminal) -> list[str]:
+    parts = table_lines(parts_table(anatomy), terminal)
+    drawn = diagram_lines(anatomy, terminal)
+    return [terminal.bold(heading(anatomy)), "", *drawn, "", *parts, "", *fact_lines(anatomy)]
+
+
+def _notes(notes: Notes, anatomy: Anatomy) -> None:
+    for text in anatomy.notes:
+        notes.note(text)
+    notes.images(anatomy.images)
+
+
+FORM = simple_form("done", _lines, anatomy_object, before=_notes)

@@ -1,0 +1,38 @@
+"""The table of forms: which room shows which kind of result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vlmcli.render.forms import cache, choose, classify, compose, inspect, models, score, topk, zeroshot
+from vlmcli.render.forms.form import Form
+from vlmcli.types.cache import Cleared, FeatureCache
+from vlmcli.types.choose import Choices, Verdict
+from vlmcli.types.classify import Classification
+from vlmcli.types.compose import Composed
+from vlmcli.types.inspect import Anatomy
+from vlmcli.types.models import Catalogue, ModelEntry, Removed
+from vlmcli.types.score import Scored
+from vlmcli.types.topk import TopK
+from vlmcli.types.zeroshot import Zeroshot
+
+_FORMS: dict[type, Form[Any]] = {
+    Anatomy: inspect.FORM,
+    Catalogue: models.CATALOGUE,
+    Choices: choose.FORM,
+    Classification: classify.FORM,
+    Cleared: cache.CLEARED,
+    Composed: compose.FORM,
+    FeatureCache: cache.FORM,
+    ModelEntry: models.ENTRY,
+    Removed: models.REMOVED,
+    Scored: score.FORM,
+    TopK: topk.FORM,
+    Verdict: choose.VERDICT,
+    Zeroshot: zeroshot.FORM,
+}
+
+
+def form_of(result: Any) -> Form[Any]:
+    """How this result is shown."""
+    return _FORMS[type(result)]
