@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
+from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
@@ -34,6 +35,9 @@ class FakeModel:
     words: Sequence[str] = ("A", " red", " circle.")
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     info: ModelInfo = values.MODEL
+
+    def read(self, images: Sequence[str]) -> tuple[LoadedImage, ...]:
+        return tuple(load_image(image) for image in images)
 
     def ask(self, images: Sequence[str], prompt: str, **options: Any) -> Iterator[AskEvent]:
         self.calls.append(("ask", (images, prompt), options))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from vlmcli.api.images import Images, as_sequence
+from vlmcli.api.images import Images, as_sequence, read_image
 from vlmcli.api.load import name_of
 from vlmcli.catalog import Catalog
 from vlmcli.errors import UsageError
-from vlmcli.inputs.image import MAX_PIXELS, load_image
+from vlmcli.inputs.image import MAX_PIXELS
 from vlmcli.types.inspect import Anatomy
 from vlmcli.weights.resolve import resolve
 
@@ -39,9 +39,6 @@ def inspect(
     if image_size and image_size[0] * image_size[1] > max_pixels:
         raise UsageError(f"an image of {image_size[0]}x{image_size[1]} has more than {max_pixels} pixels")
     catalog = catalog or Catalog.load()
-    loaded = [
-        load_image(source, max_pixels=max_pixels, allow_private_urls=allow_private_urls)
-        for source in as_sequence(images)
-    ]
+    loaded = [read_image(source, max_pixels, allow_private_urls) for source in as_sequence(images)]
     checkpoint = resolve(name_of(model, catalog, "vlm"), catalog, progress=progress, weights=False)
     return inspect_skeleton(skeleton(checkpoint), loaded, image_size)

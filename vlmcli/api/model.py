@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vlmcli.api.images import Images, as_sequence
+from vlmcli.api.images import Images, OneImage, as_sequence, read_image
 from vlmcli.catalog import ModelSpec
-from vlmcli.inputs.image import ImageSource, LoadedImage, load_image
+from vlmcli.inputs.image import LoadedImage
 from vlmcli.weights.resolve import Checkpoint
 
 
@@ -19,7 +19,9 @@ class Model:
         self._allow_private_urls = allow_private_urls
 
     def read(self, images: Images) -> tuple[LoadedImage, ...]:
+        """Images in order, each upright RGB pixels with its origin; those that were read before stay as they are."""
         return tuple(self.read_one(source) for source in as_sequence(images))
 
-    def read_one(self, source: ImageSource) -> LoadedImage:
-        return load_image(source, max_pixels=self._max_pixels, allow_private_urls=self._allow_private_urls)
+    def read_one(self, source: OneImage) -> LoadedImage:
+        """One of them. Raises InputError."""
+        return read_image(source, self._max_pixels, self._allow_private_urls)

@@ -9,6 +9,7 @@ import typer
 from vlmcli.cli.arguments import default_prompt, split_ask
 from vlmcli.cli.checks import stops, within
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.prompt import add_piped_text, may_have_prompt
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from vlmcli.render.sink import Sink
 
 _SAMPLING_NAMES = {"top_p": "--top-p", "top_k": "--top-k", "min_p": "--min-p", "seed": "--seed"}
+_ON_A_PAGE = 5
+"""Alternatives to a token, unless --top-logprobs says how many."""
 
 
 def ask(
@@ -54,9 +57,13 @@ def ask(
     ] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before TEXT. Can be repeated.")] = None,
     top_logprobs: Annotated[
-        int, typer.Option(callback=within(0), metavar="N", help="With --json or --jsonl: N alternatives a token.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            callback=within(0), metavar="N", help="With --json, --jsonl, --html: N alternatives a token; a page has 5."
+        ),
+    ] = None,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Ask a model about images.
@@ -66,19 +73,22 @@ def ask(
     """
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
-    if top_logprobs and not (output.json or output.jsonl):
-        raise UsageError("--top-logprobs needs --json or --jsonl", "vlm topk shows probabilities as a table")
+    if top_logprobs and not (output.json or output.jsonl or page.html):
+        raise UsageError("--top-logprobs needs --json, --jsonl or --html", "vlm topk shows probabilities as a table")
     prompt.check()
+    page.check()
     request = split_ask(words or (), prompt.image or (), prompt.prompt)
+    alternatives = top_logprobs if top_logprobs is not None else _ON_A_PAGE if page.html else 0
     sampling = Sampling(
-        max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stops(stop or ()), top_logprobs
+        max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stops(stop or ()), alternatives
     )
     _note_greedy(sampling, sink)
     if not may_have_prompt(runtime, request):
         default_prompt(request.images)
     vlm = model.open(runtime, output, sink, "ask")
     text = add_piped_text(runtime, sink, request) or default_prompt(request.images)
-    sink.ask(vlm.ask(request.images, text, system=prompt.system, sampling=sampling, raw=prompt.raw))
+    sink, images = page.open(sink, "ask", vlm, request.images, text, prompt.system)
+    sink.ask(vlm.ask(images, text, system=prompt.system, sampling=sampling, raw=prompt.raw))
 
 
 def _note_greedy(sampling: Sampling, sink: Sink) -> None:

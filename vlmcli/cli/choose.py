@@ -9,6 +9,7 @@ import typer
 
 from vlmcli.cli.checks import rating
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.prompt import ready
 from vlmcli.errors import UsageError
 from vlmcli.types.choose import YES_NO
@@ -36,6 +37,7 @@ def choose(
         ),
     ] = False,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Show how the model divides its answer among options.
@@ -43,7 +45,7 @@ def choose(
     The last word is always the prompt. Text that is piped in goes before it.
     """
     choices = _options(option or (), yes_no, rate)
-    it = ready(context, "choose", words, prompt, model, output, _EXAMPLE)
+    it = ready(context, "choose", words, prompt, model, output, _EXAMPLE, page)
     it.sink.show(it.vlm.choose(*it.asked, choices, show_options=show_options, **it.how))
 
 

@@ -10,11 +10,13 @@ import typer
 
 from vlmcli.cli.arguments import STDIN, Request, split_topk, with_piped_text
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.page import NO_PAGE, PageOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.cli.stdin import can_hold_text, is_open_pipe, piped_text
 from vlmcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from vlmcli.inputs.image import LoadedImage
     from vlmcli.render.sink import Sink
 
 
@@ -45,13 +47,13 @@ class Ready:
 
     sink: Sink
     vlm: Any
-    images: tuple[str, ...]
+    images: Sequence[str | LoadedImage]
     text: str
     system: str | None
     raw: bool
 
     @property
-    def asked(self) -> tuple[tuple[str, ...], str]:
+    def asked(self) -> tuple[Sequence[str | LoadedImage], str]:
         """Images and prompt, as the Python interface takes them."""
         return self.images, self.text
 
@@ -69,15 +71,17 @@ def ready(
     model: ModelOptions,
     output: OutputOptions,
     example: str,
+    page: PageOptions = NO_PAGE,
 ) -> Ready:
     """Read ``[IMAGE...] PROMPT``, then load a model that can ``verb``, then wait for what is piped in.
 
-    ``example`` is the hint where there is no prompt. Raises UsageError and InputError before a model is loaded, where
-    possible, and what ``ModelOptions.open`` raises.
+    ``example`` is the hint where there is no prompt; ``page``: whether the sink writes one as well. Raises UsageError
+    and InputError before a model is loaded, where possible, and what ``ModelOptions.open`` raises.
     """
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
     prompt.check()
+    page.check()
     request = split_topk(words or (), prompt.image or (), prompt.prompt)
     no_prompt = UsageError("no prompt", f"for example: {example}")
     if not may_have_prompt(runtime, request):
@@ -86,4 +90,5 @@ def ready(
     text = add_piped_text(runtime, sink, request)
     if text is None:
         raise no_prompt
-    return Ready(sink, vlm, request.images, text, prompt.system, prompt.raw)
+    sink, images = page.open(sink, verb, vlm, request.images, text, prompt.system)
+    return Ready(sink, vlm, images, text, prompt.system, prompt.raw)

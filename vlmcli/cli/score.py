@@ -8,6 +8,7 @@ import typer
 
 from vlmcli.cli.checks import within
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.prompt import ready
 from vlmcli.errors import UsageError
 
@@ -30,6 +31,7 @@ def score(
         int, typer.Option("-k", callback=within(0), metavar="K", help="How many alternatives to show for a token.")
     ] = 3,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Show how likely a given answer is, token by token.
@@ -38,7 +40,7 @@ def score(
     """
     if not answer:
         raise UsageError("no answer to score" if answer is None else "the answer is empty", f"for example: {_EXAMPLE}")
-    it = ready(context, "score", words, prompt, model, output, _EXAMPLE)
+    it = ready(context, "score", words, prompt, model, output, _EXAMPLE, page)
     it.sink.show(it.vlm.score(*it.asked, answer, k=k, end=not no_end, **it.how))
 
 

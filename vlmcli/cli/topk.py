@@ -8,6 +8,7 @@ import typer
 
 from vlmcli.cli.checks import position, within
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.prompt import ready
 
 
@@ -29,6 +30,7 @@ def topk(
         bool, typer.Option("--expand-images", help="One row an image position, not one row an image.")
     ] = False,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Show how likely each next token is.
@@ -36,5 +38,5 @@ def topk(
     The last word is always the prompt. Text that is piped in goes before it.
     """
     where = position(at)
-    it = ready(context, "topk", words, prompt, model, output, "vlm topk photo.jpg 'The photo shows a'")
+    it = ready(context, "topk", words, prompt, model, output, "vlm topk photo.jpg 'The photo shows a'", page)
     it.sink.show(it.vlm.topk(*it.asked, k=k, at=where, expand_images=expand_images, **it.how))

@@ -37,6 +37,10 @@ class Terminal:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
 
+PAGE = Terminal(colour=False, unicode=True)
+"""What tables are made for that end up on a page."""
+
+
 def _wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
     if environment.get("NO_COLOR"):
         return False

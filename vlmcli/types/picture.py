@@ -11,7 +11,7 @@ MAX_SIDE_PX = 1024
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``data`` is a whole PNG or JPEG file; ``size`` is (width, height) in its own pixels, ``original`` in the image's."""
+    """``data`` is a whole PNG or JPEG file; ``size`` is (width, height) in its pixels, ``original`` in the image's."""
 
     data: bytes
     media_type: Literal["image/png", "image/jpeg"]

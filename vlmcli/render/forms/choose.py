@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import as_lines, result_form
+from vlmcli.render.html.sections import Bar, Bars, Content, Tabled
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import (
     Object,
@@ -12,13 +16,15 @@ from vlmcli.render.objects import (
     result_object,
 )
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     BAR_CELLS,
     bar,
     percent,
 )
 from vlmcli.types.choose import Choice, Choices, Verdict
+
+T = TypeVar("T")
 
 
 def choices_table(result: Choices, terminal: Terminal) -> Table:
@@ -93,5 +99,18 @@ def _certainty(notes: Notes, verdict: Verdict) -> None:
     notes.certainty(verdict)
 
 
-FORM = result_form(as_lines(_tables), choices_object, after=_mass)
-VERDICT = result_form(_word, choices_object, after=_certainty)
+def _page(result: Choices) -> Content:
+    ranked = sorted(result.choices, key=lambda choice: choice.probability, reverse=True)
+    bars = tuple(Bar(choice.option, choice.probability, percent(choice.probability)) for choice in ranked)
+    table = choices_table(result, PAGE)
+    plain = replace(table, columns=_without_bar(table.columns), rows=tuple(map(_without_bar, table.rows)), notes=())
+    return Content((Bars("Options", bars, table.notes), Tabled("Figures", (plain,))))
+
+
+def _without_bar(row: tuple[T, ...]) -> tuple[T, ...]:
+    # A page draws its own.
+    return row[:2] + row[3:]
+
+
+FORM = result_form(as_lines(_tables), choices_object, after=_mass, page=_page)
+VERDICT = result_form(_word, choices_object, after=_certainty, page=_page)

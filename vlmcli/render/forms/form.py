@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from vlmcli.render.html.sections import Content
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import SCHEMA_VERSION, Object, start_object
 from vlmcli.render.table import Table, tables_lines
@@ -27,6 +28,7 @@ class Form(Generic[R]):
     """One kind of result, in every shape that somebody may ask for.
 
     ``lines`` are what a person reads on stdout; ``object`` is what --json writes; ``events`` are the lines of --jsonl.
+    ``page`` is what --html shows, None for what nobody looks into.
     ``before`` and ``after`` tell on stderr what belongs to the result: notes for everybody, details where wanted.
     """
 
@@ -35,6 +37,7 @@ class Form(Generic[R]):
     events: Callable[[R], Iterable[Event]]
     before: Callable[[Notes, R], None] = _nothing
     after: Callable[[Notes, R], None] = _nothing
+    page: Callable[[R], Content] | None = None
 
 
 class Result(Protocol):
@@ -58,6 +61,7 @@ def result_form(
     to_object: Callable[[M], Object],
     between: Callable[[M], Iterable[Event]] = lambda result: (),
     after: Callable[[Notes, M], None] = _nothing,
+    page: Callable[[M], Content] | None = None,
 ) -> Form[M]:
     """The form of a model's result; as events it is ``start``, what stands ``between``, and ``done``."""
 
@@ -74,7 +78,7 @@ def result_form(
         after(notes, result)
         notes.timings(result.timings_ms)
 
-    return Form(lines, to_object, events, begin, end)
+    return Form(lines, to_object, events, begin, end, page)
 
 
 def as_lines(tables: Callable[[R, Terminal], Iterable[Table]]) -> Callable[[R, Terminal], list[str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmcli.render.forms import cache, choose, classify, compose, inspect, models, score, topk, zeroshot
+from vlmcli.render.forms import ask, cache, choose, classify, compose, inspect, models, score, topk, zeroshot
 from vlmcli.render.forms.form import Form
+from vlmcli.types.ask import Answer
 from vlmcli.types.cache import Cleared, FeatureCache
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
@@ -17,6 +18,7 @@ from vlmcli.types.topk import TopK
 from vlmcli.types.zeroshot import Zeroshot
 
 _FORMS: dict[type, Form[Any]] = {
+    Answer: ask.FORM,
     Anatomy: inspect.FORM,
     Catalogue: models.CATALOGUE,
     Choices: choose.FORM,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlmcli.render.forms.form import Event, as_lines, result_form
+from vlmcli.render.html.sections import Content, PageToken, Tabled, Tokens
 from vlmcli.render.objects import (
     Object,
     clean,
@@ -13,7 +14,7 @@ from vlmcli.render.objects import (
     top_object,
 )
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     nats,
     probability,
@@ -88,4 +89,13 @@ def _events(result: Scored) -> Iterator[Event]:
     return (("token", scored_token_object(token)) for token in result.tokens)
 
 
-FORM = result_form(as_lines(_tables), scored_object, _events)
+def _page(result: Scored) -> Content:
+    tokens = tuple(
+        PageToken(token.token, token.bytes, token.logprob, token.rank, token.entropy, token.top)
+        for token in result.tokens
+    )
+    table = scored_table(result, PAGE)
+    return Content((Tokens("Answer", tokens, table.notes[:1]), Tabled("Token by token", (table,), folded=True)))
+
+
+FORM = result_form(as_lines(_tables), scored_object, _events, page=_page)

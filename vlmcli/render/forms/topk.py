@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 from vlmcli.render.forms.form import Event, as_lines, result_form
+from vlmcli.render.html.sections import Bar, Bars, Content, PageToken, Segment, Stages, Tabled, Tokens
 from vlmcli.render.objects import (
     Object,
     clean,
@@ -13,7 +17,7 @@ from vlmcli.render.objects import (
     top_object,
 )
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     UNKNOWN,
     fixed_bar,
@@ -22,6 +26,7 @@ from vlmcli.render.words import (
     shown,
     top_text,
 )
+from vlmcli.types.result import TopToken
 from vlmcli.types.topk import Position, TopK
 
 
@@ -121,4 +126,33 @@ def _events(result: TopK) -> Iterator[Event]:
     return (("token", position_object(position)) for position in result.positions)
 
 
-FORM = result_form(as_lines(topk_tables), topk_object, _events)
+def _page(result: TopK) -> Content:
+    """The prompt, each token with what was expected in its place; the place behind the last is still open."""
+    tables = tuple(topk_tables(result, PAGE))
+    positions = result.positions
+    if len(positions) == 1:
+        about = tuple(line for line in (tables[0].caption, *tables[0].notes) if line)
+        return Content((Bars("Next token", tuple(map(_bar, positions[0].top)), about),))
+    read = (_read(position, before) for position, before in zip(positions, (None, *positions), strict=False))
+    last = PageToken("", entropy=positions[-1].entropy, top=positions[-1].top, kind="open")
+    runs = groupby(positions, key=lambda position: position.kind)
+    segments = tuple(Segment(kind, sum(position.count for position in run)) for kind, run in runs)
+    shown = Tokens("Prompt", (*read, last), ("a token's figures are those of the position before it",))
+    return Content((shown, Stages("Stages", segments), Tabled("Position by position", tables, folded=True)))
+
+
+def _read(position: Position, before: Position | None) -> PageToken:
+    """A token of the prompt in the distribution that the model had before it; none for the first."""
+    token = PageToken(position.token, kind=position.kind, count=position.count)
+    if before is None:
+        return token
+    token = replace(token, entropy=before.entropy, top=before.top)
+    # An image position holds no word: what its placeholder's probability is means nothing.
+    return token if position.kind == "image" else replace(token, logprob=before.logprob, rank=before.rank)
+
+
+def _bar(top: TopToken) -> Bar:
+    return Bar(top_text(top, PAGE), math.exp(top.logprob), probability(top.logprob))
+
+
+FORM = result_form(as_lines(topk_tables), topk_object, _events, page=_page)

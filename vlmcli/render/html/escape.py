@@ -28,7 +28,7 @@ def token_text(token: str, raw: bytes | None = None) -> str:
 def island(value: Any) -> str:
     """``value`` as JSON inside of a ``<script type="application/json">``.
 
-    Everything beyond ASCII is written as ``\\uNNNN``, U+2028 and lone surrogates among it, and so are the three characters
-    with which markup could begin or end. Raises ValueError for NaN and infinities.
+    Everything beyond ASCII is written as ``\\uNNNN``, U+2028 and lone surrogates among it, and so are the three
+    characters with which markup could begin or end. Raises ValueError for NaN and infinities.
     """
     return json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":")).translate(_MARKUP)

@@ -8,23 +8,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import assert_never
+from typing import Any, assert_never
 
+from vlmcli.render.forms.forms import form_of
 from vlmcli.render.html import picture, tokens
 from vlmcli.render.html.escape import island, text
-from vlmcli.render.html.sections import Bars, Curve, Page, Section, Stages, Tabled, Tokens
+from vlmcli.render.html.sections import Asked, Bars, Curve, Page, Section, Stages, Tabled, Tokens
 from vlmcli.render.html.stages import stages
 from vlmcli.render.html.table import bars, curve, notes, tabled
+
+_LONG_PROMPT = 160
+"""Characters, from where on a prompt is no heading any more."""
+
+
+def result_html(result: Any, asked: Asked) -> str:
+    """The page of a result of a kind that ``vlmcli.render.forms`` knows and gives a page."""
+    form = form_of(result)
+    if form.page is None:
+        raise TypeError(f"{type(result).__name__} has no page")
+    common = result.model, result.images, result.usage, result.timings_ms
+    return page_html(Page(asked, *common, form.page(result)))
 
 
 def page_html(page: Page) -> str:
     """The whole page, ready to be written as UTF-8."""
     style = _asset("page.css") + picture.styles(page.asked.pictures)
     script = _asset("page.js")
-    texts = [section for section in page.sections if isinstance(section, Tokens)]
-    content = {"maps": picture.data(page.maps), "tokens": [tokens.data(section) for section in texts]}
+    texts = [section for section in page.content.sections if isinstance(section, Tokens)]
+    content = {"maps": picture.data(page.content.maps), "tokens": [tokens.data(section) for section in texts]}
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
@@ -32,7 +46,8 @@ def page_html(page: Page) -> str:
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         '<link rel="icon" href="data:,">\n'
         f"<title>{_title(page)}</title>\n<style>{style}</style>\n</head>\n<body>\n{_body(page)}"
-        f'<script type="application/json" id="data">{island(content)}</script>\n<script>{script}</script>\n</body>\n</html>\n'
+        f'<script type="application/json" id="data">{island(content)}</script>\n'
+        f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
@@ -59,13 +74,30 @@ def _title(page: Page) -> str:
 
 def _body(page: Page) -> str:
     has_pictures = bool(page.asked.pictures)
-    shown = picture.figures(page.asked.pictures, page.images, page.maps)
+    shown = picture.figures(page.asked.pictures, page.images, page.content.maps)
     pictures = f'<div class="pictures">{shown}</div>' if has_pictures else ""
-    main, below = _split(page.sections)
+    main, below = _split(_sections(page))
     return (
         f'{_header(page)}<main><div class="{"two" if has_pictures else "one"}">{pictures}'
         f'<div class="answer">{main}</div></div>{below}</main>{_footer(page)}'
     )
+
+
+def _sections(page: Page) -> tuple[Section, ...]:
+    """Those of the result, with the time that each stage took, unless they say that themselves."""
+    own = page.content.sections
+    laps = tuple((name, ms) for name, ms in page.timings_ms.items() if name not in ("load", "total"))
+    if not laps or any(isinstance(section, Stages) and (section.timings_ms or section.table) for section in own):
+        return own
+    load_ms = page.timings_ms.get("load")
+    loading = (f"loading the model took {load_ms:,.0f} ms before that",) if load_ms else ()
+    if not any(isinstance(section, Stages) for section in own):
+        return (*own, Stages("Time", timings_ms=laps, notes=loading))
+    timed = (
+        replace(section, timings_ms=laps, notes=section.notes + loading) if isinstance(section, Stages) else section
+        for section in own
+    )
+    return tuple(timed)
 
 
 def _split(sections: tuple[Section, ...]) -> tuple[str, str]:
@@ -93,17 +125,20 @@ def _section(section: Section, number: int) -> str:
 
 
 def _header(page: Page) -> str:
-    system = f'<p class="system"><span>system</span> <bdi>{text(page.asked.system)}</bdi></p>' if page.asked.system else ""
+    asked = page.asked
+    system = f'<p class="system"><span>system</span> <bdi>{text(asked.system)}</bdi></p>' if asked.system else ""
+    long = ' class="long"' if len(asked.prompt) > _LONG_PROMPT else ""
     return (
-        f'<header><p class="brand">{text(page.asked.command)}</p><h1><bdi>{text(page.asked.prompt)}</bdi></h1>{system}'
+        f'<header><p class="brand">{text(asked.command)}</p><h1{long}><bdi>{text(asked.prompt)}</bdi></h1>{system}'
         f'<p class="model"><b>{text(page.model.id)}</b> {text(_where(page))}</p></header>'
     )
 
 
 def _where(page: Page) -> str:
     usage = page.usage
-    counted = f"{usage.prompt_tokens:,} tokens of prompt, {usage.image_tokens:,} of them from images"
-    return f"{page.model.dtype} on {page.model.device} · {counted}" if usage.prompt_tokens else page.model.dtype
+    of_images = f", {usage.image_tokens:,} of them from images" if usage.image_tokens else ""
+    counted = f" · {usage.prompt_tokens:,} tokens of prompt{of_images}" if usage.prompt_tokens else ""
+    return f"{page.model.dtype} on {page.model.device}{counted}"
 
 
 def _footer(page: Page) -> str:
@@ -111,4 +146,5 @@ def _footer(page: Page) -> str:
     told = tuple(f"{page.model.id}: {note}" for note in page.model.notes)
     told += tuple(f"{image.source}: {note}" for image in page.images for note in image.notes)
     hashes = tuple(f"{image.source}: sha256 {image.sha256}" for image in page.images)
-    return f"<footer>{notes(told + revision + hashes)}<p>Made with vlm. This page loads nothing from anywhere.</p></footer>\n"
+    made = "<p>Made with vlm. This page loads nothing from anywhere.</p>"
+    return f"<footer>{notes(told + revision + hashes)}{made}</footer>\n"

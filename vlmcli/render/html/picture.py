@@ -60,9 +60,9 @@ def _figure(number: int, picture: Picture, images: tuple[ImageInfo, ...]) -> str
 
 def _caption(name: str, picture: Picture, info: ImageInfo | None) -> str:
     width, height = picture.original
-    facts = [f"{width} × {height} pixels"]
+    facts = [f"{width}x{height} pixels"]
     if info is not None and info.resized:
-        facts.append(f"read as {info.resized[0]} × {info.resized[1]}")
+        facts.append(f"read as {info.resized[0]}x{info.resized[1]}")
     if info is not None and info.tokens:
         facts.append(f"{info.tokens} tokens")
     return f"<b><bdi>{text(name)}</bdi></b> {', '.join(facts)}"
@@ -74,8 +74,8 @@ def _controls(maps: tuple[HeatMap, ...]) -> str:
     return (
         '<div class="controls" id="controls" hidden>'
         f'<label class="which">Map <select id="which">{options}<option value="">none</option></select></label>'
-        '<label>as <select id="look"><option value="heat">heat</option><option value="light">spotlight</option></select>'
-        "</label>"
+        '<label>as <select id="look"><option value="heat">heat</option><option value="light">spotlight</option>'
+        "</select></label>"
         '<label class="strength">strength <input type="range" id="strength" min="0" max="100" value="75"></label>'
         f"{scale}"
         '<p class="legend"><span id="low"></span><span class="ramp" id="ramp"></span><span id="high"></span>'

@@ -145,13 +145,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a result puts on its page; ``maps`` are those that tokens refer to, and one of the whole answer."""
+
+    sections: tuple[Section, ...]
+    maps: tuple[HeatMap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A whole page: what was asked, what is known of the run, and the sections of its result."""
+    """A whole page: what was asked, what is known of the run, and the content that the result gave."""
 
     asked: Asked
     model: ModelInfo
     images: tuple[ImageInfo, ...]
     usage: Usage
     timings_ms: dict[str, float]
-    sections: tuple[Section, ...]
-    maps: tuple[HeatMap, ...] = ()
+    content: Content

@@ -46,7 +46,8 @@ def _strip(whole: str, parts: Iterable[tuple[str, float, str]]) -> str:
     scale = _WIDTH / (sum(size for _, size, _ in parts) or 1.0)
     drawn, x = "", 0.0
     for kind, size, name in parts:
-        drawn += f'<rect class="{kind}" x="{x:.2f}" width="{size * scale:.2f}" height="20"><title>{text(name)}</title></rect>'
+        where = f'x="{x:.2f}" width="{size * scale:.2f}" height="20"'
+        drawn += f'<rect class="{kind}" {where}><title>{text(name)}</title></rect>'
         x += size * scale
     names = "".join(f'<li><span class="key {kind}"></span>{text(name)}</li>' for kind, _, name in parts)
     return (

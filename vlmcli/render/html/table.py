@@ -49,7 +49,7 @@ def _bar(bar: Bar, first: bool) -> str:
     more = f'<span class="more">{text(bar.more)}</span>' if bar.more else ""
     name = f'<span class="name"><bdi>{text(bar.name)}</bdi></span>'
     share = f'<span class="share">{text(bar.text)}</span>'
-    return f'<li{" class=first" if first else ""}>{name}{drawn_share(bar.share)}{share}{more}</li>'
+    return f"<li{' class=first' if first else ''}>{name}{drawn_share(bar.share)}{share}{more}</li>"
 
 
 def drawn_share(share: float) -> str:
@@ -63,19 +63,18 @@ def drawn_share(share: float) -> str:
 
 def curve(section: Curve) -> str:
     """Columns side by side, each named on hover, with a line at the level they are compared with."""
-    width = max(_COLUMN * len(section.points), _COLUMN)
-    columns = "".join(_column(number, point) for number, point in enumerate(section.points))
+    points = section.points
+    width = _COLUMN * max(len(points), 1)
+    columns = "".join(_column(number, point) for number, point in enumerate(points))
     level = _level(section.level, width) if section.level is not None else ""
-    drawing = (
-        f'<svg class="curve" viewBox="0 -4 {width} {_HEIGHT + 8}" role="img" aria-label="{text(section.title)}">'
-        f"{columns}{level}</svg>"
+    about = f'role="img" aria-label="{text(section.title)}"'
+    box = f'viewBox="0 -4 {width} {_HEIGHT + 8}" preserveAspectRatio="none"'
+    ends = [text(point.name) for point in (points[:1] + points[-1:] if len(points) > 1 else points)]
+    named = "".join(f"<span>{name}</span>" for name in ends)
+    return (
+        f'<h2>{text(section.title)}</h2><svg class="curve" {about} {box}>{columns}{level}</svg>'
+        f'<p class="ends">{named}</p>{notes(section.notes)}'
     )
-    ends = (
-        f'<p class="ends"><span>{text(section.points[0].name)}</span><span>{text(section.points[-1].name)}</span></p>'
-        if section.points
-        else ""
-    )
-    return f'<h2>{text(section.title)}</h2><div class="plot">{drawing}{ends}</div>{notes(section.notes)}'
 
 
 def _column(number: int, point: Point) -> str:

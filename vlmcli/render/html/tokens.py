@@ -7,10 +7,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from vlmcli.render.escape import visible
 from vlmcli.render.html.escape import text, token_text
 from vlmcli.render.html.sections import PageToken, Tokens
 from vlmcli.render.html.table import notes
-from vlmcli.render.words import probability
+from vlmcli.render.words import nats, probability
 from vlmcli.types.result import TopToken
 
 _LEVELS = (0.9, 0.5, 0.1, 0.01)
@@ -49,32 +50,38 @@ def _label(token: PageToken) -> str:
     if token.kind == "open":
         return "?"
     label = token_text(token.token, token.bytes) or ("image" if token.kind == "image" else "∅")
-    return f"{label} ×{token.count}" if token.count > 1 else label
+    return f"{label} x{token.count}" if token.count > 1 else label
 
 
 def _token_data(token: PageToken) -> dict[str, Any]:
-    logprob = token.logprob
-    facts = [] if logprob is None else [["probability", probability(logprob)]]
+    top = [_candidate(one.token, one.bytes, one.logprob, said=_is_said(one, token)) for one in token.top]
+    if token.logprob is not None and top and not any(candidate["said"] for candidate in top):
+        top.append(_candidate(token.token, token.bytes, token.logprob, said=True))
+    return {"label": _name(token), "facts": _facts(token), "top": top, "map": token.map}
+
+
+def _facts(token: PageToken) -> list[tuple[str, str]]:
+    facts = [] if token.logprob is None else [("probability", probability(token.logprob))]
     if token.rank is not None:
-        facts.append(["rank", str(token.rank)])
-    if logprob is not None:
-        facts.append(["surprisal", f"{-logprob:.3f} nats"])
+        facts.append(("rank", str(token.rank)))
+    if token.logprob is not None:
+        facts.append(("surprisal", f"{nats(-token.logprob)} nats"))
     if token.entropy is not None:
-        facts.append(["entropy", f"{token.entropy:.3f} nats"])
-    said = None if logprob is None else _candidate(_label(token), logprob, said=True)
-    top = [_top(top, token) for top in token.top]
-    if said is not None and top and not any(candidate["said"] for candidate in top):
-        top.append(said | {"rank": token.rank})
-    return {"label": _label(token), "facts": facts + [list(pair) for pair in token.details], "top": top, "map": token.map}
+        facts.append(("entropy", f"{nats(token.entropy)} nats"))
+    return [*facts, *token.details]
 
 
-def _top(top: TopToken, token: PageToken) -> dict[str, Any]:
-    said = token.logprob is not None and (top.token, top.bytes) == (token.token, token.bytes)
-    return _candidate(token_text(top.token, top.bytes) or "∅", top.logprob, said=said)
+def _is_said(top: TopToken, token: PageToken) -> bool:
+    return token.logprob is not None and (top.token, top.bytes) == (token.token, token.bytes)
 
 
-def _candidate(label: str, logprob: float, *, said: bool) -> dict[str, Any]:
-    return {"label": label, "share": _share(logprob), "text": probability(logprob), "said": said}
+def _candidate(token: str, raw: bytes | None, logprob: float, *, said: bool) -> dict[str, Any]:
+    return {"label": visible(token, raw), "share": _share(logprob), "text": probability(logprob), "said": said}
+
+
+def _name(token: PageToken) -> str:
+    """A token by itself, where its spaces have to be seen."""
+    return _label(token) if token.kind != "text" or not token.token else visible(token.token, token.bytes)
 
 
 def _share(logprob: float) -> float:
