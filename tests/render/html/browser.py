@@ -6,6 +6,7 @@ file descriptor 3, answers from 4), so no driver has to be installed.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -119,6 +120,7 @@ class Tab:
         self._browser, self._target, self._session = browser, target, session
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command to this page."""
         return self._browser.call(method, self._session, **params)
 
     def evaluate(self, expression: str) -> Any:
@@ -170,12 +172,11 @@ class Tab:
 
     def screenshot(self, path: Path) -> None:
         """Keep a picture of the whole page."""
-        import base64
-
         picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(picture["data"]))
 
     def close(self) -> None:
+        """Close it; what it said stays known."""
         self._browser.call("Target.closeTarget", targetId=self._target)
 
     def _place(self, selector: str, at: tuple[float, float]) -> tuple[float, float]:
@@ -188,7 +189,7 @@ class Tab:
         return left + at[0] * width, top + at[1] * height
 
     def _own_events(self) -> list[dict[str, Any]]:
-        self.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")  # what is on its way
+        self.evaluate("new Promise((done) => setTimeout(done))")  # what is on its way
         return [event for event in self._browser.events if event.get("sessionId") == self._session]
 
 

@@ -137,7 +137,7 @@ def _page(result: TopK) -> Content:
     last = PageToken("", entropy=positions[-1].entropy, top=positions[-1].top, kind="open")
     runs = groupby(positions, key=lambda position: position.kind)
     segments = tuple(Segment(kind, sum(position.count for position in run)) for kind, run in runs)
-    shown = Tokens("Prompt", (*read, last), ("a token's figures are those of the position before it",))
+    shown = Tokens("Prompt", (*read, last), ("each token with what the model expected in its place",))
     return Content((shown, Stages("Stages", segments), Tabled("Position by position", tables, folded=True)))
 
 
