@@ -223,6 +223,7 @@ def test_what_jsonl_prints_is_a_file_too(here: Path) -> None:
     [
         (("embed", "a.png", "-o", "kept.npy"), 2, ".safetensors"),
         (("embed", "a.png", "-o", "no/kept.jsonl"), 3, "folder"),
+        (("embed", "a.png", "-o", "there.jsonl"), 3, "there.jsonl exists already"),
         (("embed", "a.png", "--texts", "missing.txt"), 3, "cannot read the texts"),
         (("embed", "missing.png"), 3, "no such file: missing.png"),
         (("zeroshot", "--embeddings", "missing.jsonl", "a cat"), 3, "missing.jsonl"),
@@ -233,6 +234,7 @@ def test_what_jsonl_prints_is_a_file_too(here: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_noticed_before_a_model_is_loaded(argv: tuple[str, ...], code: int, said: str) -> None:
+    Path("there.jsonl").touch()
     outcome = run(*argv, model=FakeDual())
     assert (outcome.code, outcome.loaded, outcome.stdout) == (code, [], "")
     assert said in outcome.stderr and outcome.stderr.count("\n") == 1

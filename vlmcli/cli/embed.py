@@ -31,6 +31,7 @@ def embed(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Keep the vectors: .safetensors, .jsonl or .parquet."),
     ] = None,
+    force: options.Force = False,
     batch_size: Annotated[
         int, typer.Option(callback=within(1), metavar="N", help="Images, or texts, that are encoded together.")
     ] = 16,
@@ -50,7 +51,7 @@ def embed(
     if out is not None:
         from vlmcli.inputs.embeddings.kept import check_file
 
-        check_file(out, force=True)
+        check_file(out, force=force)
     dual = model.open(runtime, output, sink, "embed")
     events = dual.embed(request.images, request.texts, batch_size=batch_size)
     if out is not None:

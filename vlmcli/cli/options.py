@@ -71,6 +71,8 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Encode the images anew, and keep nothing of them; see 'vlm cache'.")
 ]
 
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
+
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="Write one JSON object a line, as things happen.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes on stderr, only errors.")]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmcli.cli import options
+
 if TYPE_CHECKING:
     from vlmcli.inputs.image import LoadedImage
     from vlmcli.render.sink import Sink
@@ -18,7 +20,6 @@ _ENDINGS = (".html", ".htm")
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the result into FILE too, as a page to look into.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class PageOptions:
     """Whether a command writes a page, and where."""
 
     html: Html = None
-    force: Force = False
+    force: options.Force = False
 
     def check(self) -> None:
         """To be called before a model is loaded. Raises UsageError and InputError for a file that cannot be written."""

@@ -8,7 +8,7 @@ from io import BytesIO
 from PIL import Image
 
 from tests.render import values
-from vlmcli.render.html.sections import Asked, Content, Grid, HeatMap, Page, PageToken, Section, Tokens
+from vlmcli.render.html.sections import Asked, Content, Grid, HeatMap, Page, PageToken, Run, Section, Tokens
 from vlmcli.types.picture import Picture
 from vlmcli.types.result import TopToken
 
@@ -38,7 +38,8 @@ def token(text: str, *others: str, map: int | None = None) -> PageToken:
 def page(*sections: Section, maps: tuple[HeatMap, ...] = (), pictures: int = 1, prompt: str = "What is it?") -> Page:
     asked = Asked("vlm attribute", prompt, None, tuple(picture() for _ in range(pictures)))
     images = (values.IMAGE,) * pictures
-    return Page(asked, values.MODEL, images, values.USAGE, {"load": 5.0, "forward": 2.0}, Content(sections, maps))
+    run = Run((values.MODEL,), images, values.USAGE, {"load": 5.0, "forward": 2.0})
+    return Page(asked, run, Content(sections, maps))
 
 
 ANSWER = Tokens("Answer", (token("A", "The", map=None), token(" red", " blue", map=1), token(" star", " heart", map=2)))

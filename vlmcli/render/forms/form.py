@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from vlmcli.render.html.sections import Content
+from vlmcli.render.html.sections import Content, Run
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import SCHEMA_VERSION, Object, start_object
 from vlmcli.render.table import Table, tables_lines
@@ -28,8 +28,8 @@ class Form(Generic[R]):
     """One kind of result, in every shape that somebody may ask for.
 
     ``lines`` are what a person reads on stdout; ``object`` is what --json writes; ``events`` are the lines of --jsonl.
-    ``page`` is what --html shows, None for what nobody looks into.
     ``before`` and ``after`` tell on stderr what belongs to the result: notes for everybody, details where wanted.
+    ``page`` is what --html shows; None for what nobody looks into.
     """
 
     lines: Callable[[R, Terminal], Iterable[str]]
@@ -37,7 +37,7 @@ class Form(Generic[R]):
     events: Callable[[R], Iterable[Event]]
     before: Callable[[Notes, R], None] = _nothing
     after: Callable[[Notes, R], None] = _nothing
-    page: Callable[[R], Content] | None = None
+    page: Callable[[R], tuple[Run, Content]] | None = None
 
 
 class Result(Protocol):
@@ -78,7 +78,11 @@ def result_form(
         after(notes, result)
         notes.timings(result.timings_ms)
 
-    return Form(lines, to_object, events, begin, end, page)
+    def paged(result: M) -> tuple[Run, Content]:
+        assert page is not None
+        return Run((result.model,), result.images, result.usage, result.timings_ms), page(result)
+
+    return Form(lines, to_object, events, begin, end, paged if page is not None else None)
 
 
 def as_lines(tables: Callable[[R, Terminal], Iterable[Table]]) -> Callable[[R, Terminal], list[str]]:

@@ -19,6 +19,7 @@ from vlmcli.render.html.escape import island, text
 from vlmcli.render.html.sections import Asked, Bars, Curve, Page, Section, Stages, Tabled, Tokens
 from vlmcli.render.html.stages import stages
 from vlmcli.render.html.table import bars, curve, notes, tabled
+from vlmcli.types.result import Usage
 
 _LONG_PROMPT = 160
 """Characters, from where on a prompt is no heading any more."""
@@ -29,8 +30,7 @@ def result_html(result: Any, asked: Asked) -> str:
     form = form_of(result)
     if form.page is None:
         raise TypeError(f"{type(result).__name__} has no page")
-    common = result.model, result.images, result.usage, result.timings_ms
-    return page_html(Page(asked, *common, form.page(result)))
+    return page_html(Page(asked, *form.page(result)))
 
 
 def page_html(page: Page) -> str:
@@ -74,7 +74,7 @@ def _title(page: Page) -> str:
 
 def _body(page: Page) -> str:
     has_pictures = bool(page.asked.pictures)
-    shown = picture.figures(page.asked.pictures, page.images, page.content.maps)
+    shown = picture.figures(page.asked.pictures, page.run.images, page.content.maps)
     pictures = f'<div class="pictures">{shown}</div>' if has_pictures else ""
     main, below = _split(_sections(page))
     return (
@@ -86,10 +86,10 @@ def _body(page: Page) -> str:
 def _sections(page: Page) -> tuple[Section, ...]:
     """Those of the result, with the time that each stage took, unless they say that themselves."""
     own = page.content.sections
-    laps = tuple((name, ms) for name, ms in page.timings_ms.items() if name not in ("load", "total"))
+    laps = tuple((name, ms) for name, ms in page.run.timings_ms.items() if name not in ("load", "total"))
     if not laps or any(isinstance(section, Stages) and (section.timings_ms or section.table) for section in own):
         return own
-    load_ms = page.timings_ms.get("load")
+    load_ms = page.run.timings_ms.get("load")
     loading = (f"loading the model took {load_ms:,.0f} ms before that",) if load_ms else ()
     if not any(isinstance(section, Stages) for section in own):
         return (*own, Stages("Time", timings_ms=laps, notes=loading))
@@ -128,23 +128,25 @@ def _header(page: Page) -> str:
     asked = page.asked
     system = f'<p class="system"><span>system</span> <bdi>{text(asked.system)}</bdi></p>' if asked.system else ""
     long = ' class="long"' if len(asked.prompt) > _LONG_PROMPT else ""
+    models = "".join(
+        f"<b>{text(model.id)}</b> {text(f'{model.dtype} on {model.device}')} · " for model in page.run.models
+    )
     return (
         f'<header><p class="brand">{text(asked.command)}</p><h1{long}><bdi>{text(asked.prompt)}</bdi></h1>{system}'
-        f'<p class="model"><b>{text(page.model.id)}</b> {text(_where(page))}</p></header>'
+        f'<p class="model">{models}{_counted(page.run.usage)}</p></header>'
     )
 
 
-def _where(page: Page) -> str:
-    usage = page.usage
+def _counted(usage: Usage) -> str:
     of_images = f", {usage.image_tokens:,} of them from images" if usage.image_tokens else ""
-    counted = f" · {usage.prompt_tokens:,} tokens of prompt{of_images}" if usage.prompt_tokens else ""
-    return f"{page.model.dtype} on {page.model.device}{counted}"
+    return f"{usage.prompt_tokens:,} tokens of prompt{of_images}"
 
 
 def _footer(page: Page) -> str:
-    revision = (f"{page.model.id} at {page.model.revision}",) if page.model.revision else ()
-    told = tuple(f"{page.model.id}: {note}" for note in page.model.notes)
-    told += tuple(f"{image.source}: {note}" for image in page.images for note in image.notes)
-    hashes = tuple(f"{image.source}: sha256 {image.sha256}" for image in page.images)
+    run = page.run
+    told = tuple(f"{model.id}: {note}" for model in run.models for note in model.notes)
+    told += tuple(f"{image.source}: {note}" for image in run.images for note in image.notes)
+    revisions = tuple(f"{model.id} at {model.revision}" for model in run.models if model.revision)
+    hashes = tuple(f"{image.source}: sha256 {image.sha256}" for image in run.images)
     made = "<p>Made with vlm. This page loads nothing from anywhere.</p>"
-    return f"<footer>{notes(told + revision + hashes)}{made}</footer>\n"
+    return f"<footer>{notes(told + revisions + hashes)}{made}</footer>\n"

@@ -153,12 +153,19 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A whole page: what was asked, what is known of the run, and the content that the result gave."""
+class Run:
+    """What is known of how a result came about; ``images`` are those of the page's pictures, in their order."""
 
-    asked: Asked
-    model: ModelInfo
+    models: tuple[ModelInfo, ...]
     images: tuple[ImageInfo, ...]
     usage: Usage
     timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole page: what was asked, and what the result told of its run and of itself."""
+
+    asked: Asked
+    run: Run
     content: Content
