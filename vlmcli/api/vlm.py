@@ -12,6 +12,7 @@ from vlmcli.errors import UsageError
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.types.choose import YES_NO, Choices, Verdict
+from vlmcli.types.draw import Brush, DrawEvent
 from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
@@ -136,6 +137,42 @@ class VlmModel(Model):
         """Yes or no: ``choose`` between these two; ``.best.option`` is the answer."""
         between = self.choose(images, question, YES_NO, system=system, raw=raw)
         return Verdict(between.choices, between.mass, between.model, between.images, between.usage, between.timings_ms)
+
+    def draw(
+        self,
+        prompt: str,
+        *,
+        count: int = 1,
+        size: str | None = None,
+        negative: str = "",
+        brush: Brush | None = None,
+        batch_size: int = 1,
+    ) -> Iterator[DrawEvent]:
+        """Draw images: DrawStart, a DrawnToken for each token, a Drawn with each finished image, DrawTotals.
+
+        Args:
+            prompt: what to draw.
+            count: how many images, each with a seed of its own.
+            size: ``720x720`` in pixels or ``16:9`` as a ratio, where the family draws other sizes than one.
+            negative: what guidance leads away from, where the family reads it.
+            brush: guidance, seed and sampling; the makers' advice if not given.
+            batch_size: images drawn side by side.
+
+        Raises UsageError for a model that cannot draw; InputError, NumericalError, OutOfMemory; all when the first
+        event is asked for or later.
+        """
+        from vlmcli.tasks.draw import draw
+
+        yield from draw(
+            self.vlm,
+            prompt,
+            brush or Brush(),
+            count=count,
+            size=size,
+            negative=negative,
+            batch_size=batch_size,
+            load_ms=self.load_ms,
+        )
 
     def _request(
         self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool

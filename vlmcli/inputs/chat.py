@@ -108,7 +108,7 @@ def render(processor: Any, messages: Sequence[Message], template: str | None = N
             "this model has no chat template",
             hint="use --raw to send the prompt as it stands, or give the model a `template` in models.toml",
         )
-    _refuse_placeholders(processor, messages)
+    refuse_placeholders(processor, messages)
     as_lists = _takes_lists(processor, template)
     text = _apply(processor, template, [_turn(processor, message, as_lists) for message in messages])
     _check_nothing_dropped(processor, messages, text)
@@ -163,11 +163,11 @@ def _slot(processor: Any) -> str:
     return str(getattr(processor, "image_token", None) or "")
 
 
-def _refuse_placeholders(processor: Any, messages: Sequence[Message]) -> None:
+def refuse_placeholders(processor: Any, messages: Sequence[Message]) -> None:
     """A literal placeholder in the user's words would be taken for an image."""
     if not hasattr(processor, "image_processor"):
         return
-    named = {v for k, v in vars(processor).items() if k.endswith("_token") and isinstance(v, str)}
+    named = {value for value in vars(processor).values() if isinstance(value, str)}
     placeholders = named & set(processor.tokenizer.get_added_vocab())  # some name a plain line break
     for placeholder in sorted(placeholders | {str(token) for token in processor.all_special_multimodal_tokens}):
         if any(placeholder in message.text for message in messages):
