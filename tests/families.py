@@ -106,10 +106,10 @@ FAMILIES: tuple[Family, ...] = (
         "emu3",
         "emu3",
         "A",
-        "understanding only: images as words of the vocabulary, from a code book; beside a larger image another answer",
+        "images as words of the vocabulary, from a code book; beside a larger image another answer; draws",
         alone=False,
     ),
-    Family("Janus", "janus", "janus", "A", "understanding only: the drawing half of the model is left alone"),
+    Family("Janus", "janus", "janus", "A", "an encoder to see with, a code book to draw with; draws"),
     Family(
         "LLaVA, mixture of experts",
         "llava_moe",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -49,8 +50,13 @@ def test_the_comparison_can_fail() -> None:
 
 
 @pytest.mark.parametrize("command", _plain_commands("vlm"))
-def test_other_commands_are_understood(command: str) -> None:
-    """With a stand-in for the model that they would download, and for the photograph that is not there."""
+def test_other_commands_are_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the model that they would download, and for the photograph that is not there.
+
+    What they write, they write elsewhere.
+    """
+    (tmp_path / "examples").symlink_to(console.ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
     words = [re.sub(r"^(photo|a|b)\.jpg$", "examples/shapes.png", word) for word in shlex.split(command)[1:]]
     stand_ins = {"zeroshot": fakes.FakeDual, "embed": fakes.FakeDual, "classify": fakes.FakeClassifier}
     outcome = fakes.run(*words, model=stand_ins.get(words[0], fakes.FakeModel)())

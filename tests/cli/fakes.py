@@ -20,6 +20,7 @@ from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
+from vlmcli.types.draw import DrawEvent, Drawn, DrawnToken
 from vlmcli.types.embed import EmbedEvent
 from vlmcli.types.inspect import Anatomy
 from vlmcli.types.result import ModelInfo
@@ -58,6 +59,10 @@ class FakeModel:
     def check(self, images: Sequence[str], question: str, **options: Any) -> Verdict:
         self.calls.append(("check", (images, question), options))
         return values.verdict("yes", "no")
+
+    def draw(self, prompt: str, *, count: int, **options: Any) -> Iterator[DrawEvent]:
+        self.calls.append(("draw", (prompt,), {"count": count, **options}))
+        yield from values.draw_events(count)
 
 
 @dataclass
@@ -108,6 +113,18 @@ class InterruptedModel(FakeModel):
         yield values.token(1, " red")
         os.kill(os.getpid(), signal.SIGINT)
         yield values.token(2, " never")
+
+
+class InterruptedPainter(FakeModel):
+    """Draws one image, and is stopped in the middle of the second."""
+
+    def draw(self, prompt: str, **options: Any) -> Iterator[DrawEvent]:
+        drawn = 0
+        for event in values.draw_events(3):
+            yield event
+            drawn += isinstance(event, Drawn)
+            if drawn == 1 and isinstance(event, DrawnToken):
+                raise KeyboardInterrupt
 
 
 @dataclass

@@ -10,6 +10,7 @@ from dataclasses import replace
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
 from vlmcli.types.choose import Choice, Choices, Verdict
 from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.draw import Brush, DrawEvent, Drawn, DrawnToken, DrawStart, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
 from vlmcli.types.inspect import Anatomy, Method, Part, Stack
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
@@ -178,3 +179,15 @@ class ClosedPipe(io.StringIO):
         if self._left < 0:
             raise BrokenPipeError
         return super().write(text)
+
+
+def draw_events(count: int = 1, tokens: int = 4) -> Iterator[DrawEvent]:
+    """Images of ``tokens`` tokens each, with a probability of 0.5 each."""
+    brush = Brush(5.0, 1.0, 1.0, 0, 0.0, 7)
+    begun = DrawStart(MODEL, "a red fox", count, (16, 16), (2, 2), tokens, 9, brush)
+    yield begun
+    for image in range(count):
+        drawn = tuple(DrawnToken(image, index, 10 * image + index, math.log(0.5)) for index in range(tokens))
+        yield from drawn
+        yield Drawn(image, 7 + image, (16, 16), b"PNG of image %d" % image, drawn)
+    yield DrawTotals(begun, {"total": 12.5})

@@ -14,6 +14,7 @@ from vlmcli.cli.check import check
 from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
 from vlmcli.cli.compose import compose
+from vlmcli.cli.draw import draw
 from vlmcli.cli.embed import embed
 from vlmcli.cli.groups import grouped
 from vlmcli.cli.inspect import inspect
@@ -65,7 +66,7 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, score, choose, check, zeroshot, embed, classify, inspect, compose):
+for _command in (ask, topk, score, choose, check, zeroshot, embed, classify, draw, inspect, compose):
     app.command(cls=WordsCommand)(grouped(_command))
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")

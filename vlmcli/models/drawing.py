@@ -55,7 +55,7 @@ class Sketch:
 
 
 class Drawer(ABC):
-    """A model's drawing half. ``guidance`` and ``top_k`` are its makers' advice; what its checkpoint says comes first."""
+    """A model's drawing half. ``guidance`` and ``top_k`` are its makers' advice; the checkpoint's own comes first."""
 
     guidance: float
     top_k: int = 0
@@ -169,9 +169,9 @@ class JanusDrawer(Drawer):
             raise UsageError(f"this model draws images of {pixels} x {pixels} pixels only", hint="leave --size out")
         text = chat.render(self.processor, (Message("user", prompt),), self.vlm.template)
         begins = bool(self.vlm.tokenizer.bos_token) and text.startswith(self.vlm.tokenizer.bos_token)
-        read = self.processor(
-            text=text, generation_mode="image", return_tensors="pt", add_special_tokens=not begins
-        )["input_ids"].to(self.device)  # [1, T]
+        read = self.processor(text=text, generation_mode="image", return_tensors="pt", add_special_tokens=not begins)[
+            "input_ids"
+        ].to(self.device)  # [1, T]
         ids = torch.cat([read, self._emptied(read)]) if guided else read  # [1 or 2, T]
         grid, tokens = (side, side), self.model.config.vision_config.num_image_tokens
         return self._check_room(Canvas(ids, torch.ones_like(ids), grid, (pixels, pixels), tokens))

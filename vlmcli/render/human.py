@@ -8,14 +8,17 @@ from typing import Any, TextIO
 
 from vlmcli.errors import VlmError
 from vlmcli.render.escape import TerminalFilter
+from vlmcli.render.forms.draw import drawn_line
 from vlmcli.render.forms.embed import embedding_tables, kept_line
 from vlmcli.render.forms.forms import form_of
 from vlmcli.render.forms.models import pulled_line
 from vlmcli.render.notes import Notes
-from vlmcli.render.record import Interrupted, consume, consume_embeddings
+from vlmcli.render.progress import drawing_progress
+from vlmcli.render.record import Interrupted, consume, consume_totals
 from vlmcli.render.table import tables_lines
 from vlmcli.render.terminal import Terminal
 from vlmcli.types.ask import AskEvent, TokenEvent
+from vlmcli.types.draw import DrawEvent, Drawn, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals
 from vlmcli.types.models import Pulled
 
@@ -61,12 +64,24 @@ class HumanSink:
             if isinstance(event, Embedding) and file is None:
                 shown.append(event)
 
-        totals = consume_embeddings(events, take)
+        totals = consume_totals(events, take, EmbedTotals)
         if file is None:
             self._lines(tables_lines(embedding_tables(shown), Terminal.of(self.stdout)))
         else:
             self._lines([kept_line(totals, file)])
         return totals
+
+    def draw(self, events: Iterator[DrawEvent]) -> None:
+        """A line for each image when it is finished; before that, a bar on a terminal."""
+        with drawing_progress(self.notes) as progress:
+
+            def show(event: DrawEvent) -> None:
+                progress(event)
+                self.notes.draw(event)
+                if isinstance(event, Drawn):
+                    self._lines([drawn_line(event)])
+
+            consume_totals(events, show, DrawTotals)
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Print a line for each model, as soon as it is complete."""

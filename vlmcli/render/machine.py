@@ -10,14 +10,17 @@ from typing import Any, TextIO
 
 from vlmcli.errors import VlmError
 from vlmcli.render.forms.ask import answer_object, streamed_token_object
+from vlmcli.render.forms.draw import draw_start_object, draw_totals_object, drawn_object, drawn_token_object
 from vlmcli.render.forms.embed import embed_totals_object, embedding_object, skipped_object
 from vlmcli.render.forms.forms import form_of
 from vlmcli.render.forms.models import pulled_object
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import SCHEMA_VERSION, Object, error_object, started_object
-from vlmcli.render.record import Interrupted, consume, consume_embeddings
+from vlmcli.render.progress import drawing_progress
+from vlmcli.render.record import Interrupted, consume, consume_totals
 from vlmcli.render.terminal import Terminal
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
+from vlmcli.types.draw import DrawEvent, Drawn, DrawnToken, DrawStart, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped
 from vlmcli.types.models import Pulled
 from vlmcli.types.result import ImageInfo, Start
@@ -60,12 +63,26 @@ class JsonSink:
             elif isinstance(event, Embedding) and file is None:
                 embeddings.append(event)
 
-        totals = consume_embeddings(events, take)
+        totals = consume_totals(events, take, EmbedTotals)
         images = tuple(embedding.of for embedding in embeddings if isinstance(embedding.of, ImageInfo))
         vectors = [embedding_object(embedding) for embedding in embeddings]
         refused = [skipped_object(one) for one in skipped]
         self._write({**embed_totals_object(totals, images, file), "embeddings": vectors, "skipped": refused})
         return totals
+
+    def draw(self, events: Iterator[DrawEvent]) -> None:
+        """Write all images at the end: their files are there before."""
+        drawings: list[Drawn] = []
+        with drawing_progress(self.notes) as progress:
+
+            def take(event: DrawEvent) -> None:
+                progress(event)
+                self.notes.draw(event)
+                if isinstance(event, Drawn):
+                    drawings.append(event)
+
+            totals = consume_totals(events, take, DrawTotals)
+        self._write(draw_totals_object(totals, drawings))
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Write what is there now, when the last model is complete."""
@@ -126,9 +143,26 @@ class JsonlSink:
                 kept = {"vector": None} if file is not None else {}
                 self._event("embedding", embedding_object(event) | kept)
 
-        totals = consume_embeddings(events, show)
+        totals = consume_totals(events, show, EmbedTotals)
         self._event("done", embed_totals_object(totals, (), file))
         return totals
+
+    def draw(self, events: Iterator[DrawEvent]) -> None:
+        """Write ``start``, each ``token`` and each ``drawn`` image as they come, ``done``."""
+        drawings: list[Drawn] = []
+
+        def show(event: DrawEvent) -> None:
+            self.notes.draw(event)
+            if isinstance(event, DrawStart):
+                self._event("start", draw_start_object(event))
+            elif isinstance(event, DrawnToken):
+                self._event("token", drawn_token_object(event))
+            elif isinstance(event, Drawn):
+                drawings.append(event)
+                self._event("drawn", drawn_object(event))
+
+        totals = consume_totals(events, show, DrawTotals)
+        self._event("done", draw_totals_object(totals, drawings))
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Write one ``pulled`` event a model, as soon as it is complete."""

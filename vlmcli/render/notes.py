@@ -11,6 +11,7 @@ from vlmcli.render.escape import one_line
 from vlmcli.render.terminal import Terminal
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
 from vlmcli.types.choose import Choices
+from vlmcli.types.draw import DrawEvent, DrawStart, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, Skipped
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, Usage
 
@@ -52,6 +53,16 @@ class Notes:
                 self.images([event.of])
                 self._detail("image", f"{event.of.source}: {_image_text(event.of)}")
         else:
+            self.timings(event.timings_ms)
+
+    def draw(self, event: DrawEvent) -> None:
+        """What there is to say of an event of drawing."""
+        if isinstance(event, DrawStart):
+            self.inputs(event.model, (), Usage(event.prompt_tokens))
+            brush, (columns, rows) = event.brush, event.grid
+            self._detail("image", f"{event.size[0]}x{event.size[1]}, {columns} x {rows} words, {event.tokens} tokens")
+            self._detail("brush", f"guidance {brush.guidance:g}, temperature {brush.temperature:g}, seed {brush.seed}")
+        elif isinstance(event, DrawTotals):
             self.timings(event.timings_ms)
 
     def images(self, images: Iterable[ImageInfo]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
-from vlmcli.types.embed import EmbedEvent, EmbedTotals
 from vlmcli.types.result import Start
+
+T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -64,18 +66,17 @@ def consume(events: Iterator[AskEvent], show: Callable[[AskEvent], None]) -> Ans
     return _answer(record)
 
 
-def consume_embeddings(events: Iterator[EmbedEvent], show: Callable[[EmbedEvent], None]) -> EmbedTotals:
-    """Hand each event to ``show`` and return the last, the totals. The iterator is closed in any case."""
-    totals: EmbedTotals | None = None
+def consume_totals(events: Iterator[Any], show: Callable[[Any], None], kind: type[T]) -> T:
+    """Hand each event to ``show`` and return the last, of this ``kind``. The iterator is closed in any case."""
+    last = None
     try:
-        for event in events:
-            show(event)
-            totals = event if isinstance(event, EmbedTotals) else None
+        for last in events:
+            show(last)
     finally:
         _close(events)
-    if totals is None:
-        raise RuntimeError("embedding ended without its totals")
-    return totals
+    if not isinstance(last, kind):
+        raise RuntimeError(f"the events ended without {kind.__name__}")
+    return last
 
 
 def _answer(record: Record) -> Answer:
@@ -85,7 +86,7 @@ def _answer(record: Record) -> Answer:
     return answer
 
 
-def _close(events: Iterator[AskEvent] | Iterator[EmbedEvent]) -> None:
+def _close(events: Iterator[Any]) -> None:
     close = getattr(events, "close", None)
     if close is not None:
         close()

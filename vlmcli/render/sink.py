@@ -10,6 +10,7 @@ from vlmcli.render.human import HumanSink
 from vlmcli.render.machine import JsonlSink, JsonSink
 from vlmcli.render.notes import Notes
 from vlmcli.types.ask import AskEvent
+from vlmcli.types.draw import DrawEvent
 from vlmcli.types.embed import EmbedEvent, EmbedTotals
 from vlmcli.types.models import Pulled
 
@@ -29,6 +30,9 @@ class Sink(Protocol):
     def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
         """Show vectors while they are made, or only that ``file`` keeps them; close ``events``; return the totals."""
         ...
+
+    def draw(self, events: Iterator[DrawEvent]) -> None:
+        """Show images while they are drawn, and close ``events``."""
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Show each model that is complete on this machine, as soon as it is."""

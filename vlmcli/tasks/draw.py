@@ -35,7 +35,7 @@ def draw(
     Works in the caller's thread and only when asked for the next event; closing it stops the work. ``batch_size``
     images are drawn side by side, which takes less time than one after another, and more memory.
 
-    ``timings_ms``: ``load``, ``prepare`` (template, tokenizer), ``draw`` (the tokens), ``develop`` (tokens into pixels),
+    ``timings_ms``: ``load``, ``prepare`` (template, tokenizer), ``draw`` (the tokens), ``develop`` (their pixels),
     ``total``.
 
     Raises UsageError for a model that cannot draw and for settings that mean nothing; InputError, ContextOverflow,
@@ -67,7 +67,7 @@ def draw(
         images = range(first, min(first + batch_size, count))
         drawn = yield from _tokens(drawer, canvas, brush, images, watch)
         yield from _developed(drawer, canvas, brush, drawn, watch)
-    yield DrawTotals(start, count, watch.timings_ms())
+    yield DrawTotals(start, watch.timings_ms())
 
 
 def _settled(brush: Brush, drawer: Drawer) -> Brush:

@@ -28,7 +28,8 @@ class Brush:
 class DrawStart:
     """The first event: everything that is known before the first token. Sizes are (width, height).
 
-    ``tokens`` is how many an image takes, of which the ends of rows are some in Emu3; ``brush`` has no None left in it.
+    ``grid`` (columns, rows) counts the visual words of an image, and ``tokens`` what it takes to say them: in Emu3, a
+    word that ends each row too. ``brush`` has no None left in it.
     """
 
     model: ModelInfo
@@ -53,13 +54,17 @@ class DrawnToken:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """An image that is finished: a PNG file's bytes, and the tokens that it was made of, row by row."""
+    """An image that is finished: a PNG file's bytes, and the tokens that it was made of, row by row.
+
+    ``file`` is where it was kept, if it was.
+    """
 
     image: int
     seed: int
     size: tuple[int, int]
     png: bytes = field(repr=False)
     tokens: tuple[DrawnToken, ...] = field(repr=False)
+    file: str | None = None
 
     @property
     def logprob(self) -> float:
@@ -69,10 +74,9 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class DrawTotals:
-    """The last event: how many images were drawn, and how long it took."""
+    """The last event: everything is drawn, and how long it took."""
 
     start: DrawStart
-    drawn: int
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
