@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vlmcli.cli import options
 from vlmcli.cli.arguments import Request
 from vlmcli.cli.checks import within
 from vlmcli.cli.options import ModelOptions, OutputOptions
@@ -23,7 +24,7 @@ def draw(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A .png file for the image. Required.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: options.Force = False,
     count: Annotated[
         int, typer.Option(callback=within(1, 9999), metavar="N", help="Draw N images: FILE-1.png, FILE-2.png, ...")
     ] = 1,
