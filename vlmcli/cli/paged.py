@@ -15,6 +15,7 @@ from vlmcli.render.html.sections import Asked
 from vlmcli.render.record import Interrupted, Record
 from vlmcli.render.sink import Sink
 from vlmcli.types.ask import AskEvent
+from vlmcli.types.draw import DrawEvent
 from vlmcli.types.embed import EmbedEvent, EmbedTotals
 from vlmcli.types.models import Pulled
 
@@ -45,6 +46,10 @@ class PagedSink:
     def embed(self, events: Iterator[EmbedEvent], file: str | None = None) -> EmbedTotals:
         """Show vectors: there is no page of them."""
         return self.sink.embed(events, file)
+
+    def draw(self, events: Iterator[DrawEvent]) -> None:
+        """Show images: there is no page of them."""
+        self.sink.draw(events)
 
     def pulled(self, results: Iterator[Pulled]) -> None:
         """Show models: there is no page of them."""
