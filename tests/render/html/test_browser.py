@@ -13,7 +13,7 @@ from tests.render import values
 from tests.render.html import pages
 from tests.render.html.browser import Browser, Tab
 from vlmcli.render.html.page import page_html
-from vlmcli.render.html.sections import Bar, Bars, HeatMap, Tabled, Tokens
+from vlmcli.render.html.sections import Bar, Bars, HeatMap, Tabled, Tokens, Word, Words
 from vlmcli.render.table import Column, Table
 
 Look = Callable[..., Tab]
@@ -157,8 +157,9 @@ def test_text_from_models_and_files_stays_text(look: Look) -> None:
     tokens = Tokens(NASTY[0], tuple(pages.token(text, *NASTY, map=0) for text in NASTY), NASTY)
     table = Table(tuple(Column(text) for text in NASTY), (NASTY,), NASTY[1], NASTY)
     bars = Bars(NASTY[2], tuple(Bar(text, 0.1, text, text) for text in NASTY))
+    grid = Words(NASTY[4], NASTY, NASTY, ((NASTY, tuple(Word(text, 0.5, text) for text in NASTY)),))
     maps = tuple(HeatMap(text, (pages.spot(0, 0),), text) for text in NASTY)
-    tab = look(pages.page(tokens, bars, Tabled(NASTY[3], (table,)), maps=maps, prompt="\n".join(NASTY)))
+    tab = look(pages.page(tokens, bars, Tabled(NASTY[3], (table,)), grid, maps=maps, prompt="\n".join(NASTY)))
     for index in range(len(NASTY)):
         tab.click(f'[data-token="{index}"]')
         tab.hover(".frame")

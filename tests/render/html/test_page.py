@@ -15,7 +15,20 @@ from tests.render import values
 from tests.render.html import pages
 from vlmcli.render.html.escape import island, text, token_text
 from vlmcli.render.html.page import page_html, result_html
-from vlmcli.render.html.sections import Bar, Bars, Curve, Page, Point, Segment, Stages, Tabled
+from vlmcli.render.html.sections import (
+    Bar,
+    Bars,
+    Content,
+    Curve,
+    Mark,
+    Page,
+    Point,
+    Segment,
+    Stages,
+    Tabled,
+    Word,
+    Words,
+)
 from vlmcli.render.table import Column, Table
 
 
@@ -48,6 +61,7 @@ EVERYTHING = pages.page(
     Stages("Stages", (Segment("text", 9), Segment("image", 64, "a.png")), (("prefill", 12.5), ("decode", 2000.0))),
     Curve("Cut", (Point("block 1", 0.5), Point("block 2", 1.5)), Point("nothing cut", 0.9)),
     Curve("Empty", ()),
+    Words("Layers", ("token",), ("1", "2 = last"), ((("a",), (Word("the", 0.2, "the 20%"), Word("cat", 0.95))),)),
     Tabled("Table", (Table((Column("n", "right"),), (("1",),), "caption", ("below",)),), folded=True),
     maps=pages.mapped().content.maps,
 )
@@ -76,11 +90,25 @@ def test_the_policy_names_exactly_the_script_and_the_style_of_the_page() -> None
 
 def test_what_does_not_move_needs_no_script() -> None:
     seen = Seen(EVERYTHING)
-    assert seen.texts["td"] == ["1"] and "caption" in seen.texts["caption"]
+    assert seen.texts["td"][-1] == "1" and "caption" in seen.texts["caption"]
     assert "text 9" in page_html(EVERYTHING) and "image a.png 64" in page_html(EVERYTHING)
     assert "2.01 s" in page_html(EVERYTHING), "the stages together"
     widths = [value for tag, name, value in seen.attributes if tag == "rect" and name == "width"]
     assert "75.00" in widths and "nan" not in widths
+
+
+def test_words_of_layers_are_shaded_by_their_probability() -> None:
+    page = page_html(EVERYTHING)
+    assert '<td class="w1" title="the 20%"><bdi>the</bdi></td><td class="w4"><bdi>cat</bdi></td>' in page
+
+
+def test_a_box_lies_where_it_does_in_the_original_image() -> None:
+    content = Content((), marks=(Mark((10, 20, 70.5, 50), "<box>"), Mark((0, 0, 1, 1), image=1)))
+    plain = pages.page()
+    seen = Seen(replace(plain, run=replace(plain.run, timings_ms={}), content=content))
+    boxes = [(name, value) for tag, name, value in seen.attributes if tag == "rect"]
+    assert boxes == [("x", "10"), ("y", "20"), ("width", "60.5"), ("height", "30")], "that of another image is not here"
+    assert ("svg", "viewbox", "0 0 640 480") in seen.attributes, "the picture is 80x60"
 
 
 def test_the_time_of_a_run_is_shown_once() -> None:

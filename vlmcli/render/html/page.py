@@ -16,9 +16,9 @@ from typing import Any, assert_never
 from vlmcli.render.forms.forms import form_of
 from vlmcli.render.html import picture, tokens
 from vlmcli.render.html.escape import island, text
-from vlmcli.render.html.sections import Asked, Bars, Curve, Page, Section, Stages, Tabled, Tokens
+from vlmcli.render.html.sections import Asked, Bars, Curve, Page, Section, Stages, Tabled, Tokens, Words
 from vlmcli.render.html.stages import stages
-from vlmcli.render.html.table import bars, curve, notes, tabled
+from vlmcli.render.html.table import bars, curve, notes, tabled, words
 from vlmcli.types.result import Usage
 
 _LONG_PROMPT = 160
@@ -74,7 +74,7 @@ def _title(page: Page) -> str:
 
 def _body(page: Page) -> str:
     has_pictures = bool(page.asked.pictures)
-    shown = picture.figures(page.asked.pictures, page.run.images, page.content.maps)
+    shown = picture.figures(page.asked.pictures, page.run.images, page.content)
     pictures = f'<div class="pictures">{shown}</div>' if has_pictures else ""
     main, below = _split(_sections(page))
     return (
@@ -119,6 +119,8 @@ def _section(section: Section, number: int) -> str:
             return stages(section)
         case Curve():
             return curve(section)
+        case Words():
+            return words(section)
         case Tabled():
             return tabled(section)
     assert_never(section)

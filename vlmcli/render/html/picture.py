@@ -10,17 +10,20 @@ import math
 from typing import Any
 
 from vlmcli.render.html.escape import text
-from vlmcli.render.html.sections import Grid, HeatMap
+from vlmcli.render.html.sections import Content, Grid, HeatMap, Mark
 from vlmcli.types.picture import Picture
 from vlmcli.types.result import ImageInfo
 
 _TALLEST = "70vh"
 
 
-def figures(pictures: tuple[Picture, ...], images: tuple[ImageInfo, ...], maps: tuple[HeatMap, ...]) -> str:
-    """Every picture with its caption; below them, where there are maps, what governs these."""
-    shown = "".join(_figure(number, picture, images) for number, picture in enumerate(pictures))
-    return f"{shown}{_controls(maps) if maps else ''}"
+def figures(pictures: tuple[Picture, ...], images: tuple[ImageInfo, ...], content: Content) -> str:
+    """Every picture with its marks and its caption; below them, where there are maps, what governs these."""
+    shown = ""
+    for number, picture in enumerate(pictures):
+        marks = _marks(picture, [mark for mark in content.marks if mark.image == number])
+        shown += _figure(number, picture, images[number] if number < len(images) else None, marks)
+    return f"{shown}{_controls(content.maps) if content.maps else ''}"
 
 
 def styles(pictures: tuple[Picture, ...]) -> str:
@@ -45,17 +48,28 @@ def data(maps: tuple[HeatMap, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(number: int, picture: Picture, images: tuple[ImageInfo, ...]) -> str:
-    info = images[number] if number < len(images) else None
+def _figure(number: int, picture: Picture, info: ImageInfo | None, marks: str) -> str:
     name = info.source if info else f"image {number}"
     source = f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}"
     width, height = picture.size
     frame = (
         f'<div class="frame p{number}"><img src="{source}" alt="{text(name)}" width="{width}" height="{height}">'
-        f'<canvas class="map" data-image="{number}" hidden></canvas>'
-        f'<div class="block" hidden></div></div>'
+        f'<canvas class="map" data-image="{number}" hidden></canvas>{marks}<div class="block" hidden></div></div>'
     )
     return f"<figure>{frame}<figcaption>{_caption(name, picture, info)}</figcaption></figure>"
+
+
+def _marks(picture: Picture, marks: list[Mark]) -> str:
+    """Boxes as a drawing in the image's own pixels, each with its name on hover."""
+    if not marks:
+        return ""
+    boxes = ""
+    for mark in marks:
+        left, top, right, bottom = mark.box
+        size = f'width="{max(right - left, 0):g}" height="{max(bottom - top, 0):g}"'
+        boxes += f'<rect x="{left:g}" y="{top:g}" {size}><title>{text(mark.name)}</title></rect>'
+    width, height = picture.original
+    return f'<svg class="marks" viewBox="0 0 {width} {height}" preserveAspectRatio="none">{boxes}</svg>'
 
 
 def _caption(name: str, picture: Picture, info: ImageInfo | None) -> str:

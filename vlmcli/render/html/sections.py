@@ -123,6 +123,26 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """What one layer would say at one position, with its probability; ``title`` is what a pointer shows of it."""
+
+    text: str
+    share: float
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A grid of words. A row has its own names, one under each of ``names``, then a word under each of ``heads``."""
+
+    title: str
+    names: tuple[str, ...]
+    heads: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[Word, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tabled:
     """A table under a title; ``folded``: closed until somebody opens it."""
 
@@ -131,7 +151,7 @@ class Tabled:
     folded: bool = False
 
 
-Section = Tokens | Bars | Stages | Curve | Tabled
+Section = Tokens | Bars | Stages | Curve | Words | Tabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +165,21 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A box on picture number ``image``: (left, top, right, bottom) in pixels of the original image."""
+
+    box: tuple[float, float, float, float]
+    name: str = ""
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a result puts on its page; ``maps`` are those that tokens refer to, and one of the whole answer."""
 
     sections: tuple[Section, ...]
     maps: tuple[HeatMap, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

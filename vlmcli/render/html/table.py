@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vlmcli.render.html.escape import text
-from vlmcli.render.html.sections import Bar, Bars, Curve, Point, Tabled
+from vlmcli.render.html.sections import Bar, Bars, Curve, Point, Tabled, Word, Words
 from vlmcli.render.table import Table
 
 _COLUMN = 24
@@ -32,6 +32,23 @@ def table(content: Table) -> str:
     )
     body = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="wide" tabindex="0">{body}</div>{notes(content.notes)}'
+
+
+def words(section: Words) -> str:
+    """A grid of words, each the darker the more probable it is."""
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in (*section.names, *section.heads))
+    rows = "".join(
+        f"<tr>{''.join(f'<th>{text(name)}</th>' for name in names)}{''.join(map(_word, row))}</tr>"
+        for names, row in section.rows
+    )
+    grid = f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<h2>{text(section.title)}</h2><div class="wide" tabindex="0">{grid}</div>{notes(section.notes)}'
+
+
+def _word(word: Word) -> str:
+    level = sum(word.share >= least for least in (0.1, 0.3, 0.6, 0.9))
+    title = f' title="{text(word.title)}"' if word.title else ""
+    return f'<td class="w{level}"{title}><bdi>{text(word.text)}</bdi></td>'
 
 
 def notes(lines: tuple[str, ...]) -> str:
