@@ -72,6 +72,9 @@ class FakeDual:
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     info: ModelInfo = values.MODEL
 
+    def read(self, images: Sequence[str]) -> tuple[LoadedImage, ...]:
+        return tuple(load_image(image) for image in images)
+
     def zeroshot(self, images: Sequence[str], labels: Sequence[str], **options: Any) -> Zeroshot:
         self.calls.append(("zeroshot", (images, labels), options))
         return values.zeroshot(images=len(images) if isinstance(images, tuple) else 1)
@@ -89,6 +92,9 @@ class FakeClassifier:
 
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     info: ModelInfo = values.MODEL
+
+    def read(self, images: Sequence[str]) -> tuple[LoadedImage, ...]:
+        return tuple(load_image(image) for image in images)
 
     def classify(self, images: Sequence[str], **options: Any) -> Classification:
         self.calls.append(("classify", (images,), options))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.fakes import FakeModel, InterruptedModel, run
+from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, InterruptedModel, run
 
 COMMANDS = (
     ("ask", "real.png", "What is it?"),
@@ -54,6 +54,27 @@ def test_where_no_page_can_be_written_is_known_before_a_model_is_loaded(
 ) -> None:
     outcome = run(*command, "-m", "tiny", "--html", file, "--force")
     assert (outcome.code, outcome.loaded) == (code, []) and outcome.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "command"),
+    [
+        (FakeDual(), ("zeroshot", "real.png", "a cat", "a dog")),
+        (FakeClassifier(), ("classify", "real.png")),
+    ],
+)
+def test_other_kinds_of_model_have_pages(model: FakeDual | FakeClassifier, command: tuple[str, ...]) -> None:
+    outcome = run(*command, "-m", "tiny", "--html", "page.html", model=model)
+    assert outcome.code == 0 and 'src="data:image/png' in Path("page.html").read_text()
+    again = run(*command, "-m", "tiny", "--html", "page.html", model=model)
+    assert (again.code, again.loaded) == (3, [])
+
+
+def test_kept_vectors_have_a_page_without_pictures() -> None:
+    run("embed", "real.png", "-o", "kept.jsonl", "-m", "tiny", model=FakeDual())
+    command = ("zeroshot", "--embeddings", "kept.jsonl", "a cat", "-m", "tiny", "--html", "page.html")
+    assert run(*command, model=FakeDual()).code == 0
+    assert "<img" not in Path("page.html").read_text()
 
 
 def test_the_model_gets_the_image_that_the_page_shows_read_once() -> None:

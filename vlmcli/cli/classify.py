@@ -10,6 +10,7 @@ from vlmcli.cli import options
 from vlmcli.cli.arguments import split_images
 from vlmcli.cli.checks import within
 from vlmcli.cli.options import ModelOptions, OutputOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.runtime import Runtime
 
 
@@ -25,6 +26,7 @@ def classify(
         int, typer.Option("-k", callback=within(1), metavar="K", help="How many classes to show for an image.")
     ] = 5,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Classify images by the labels of an image classifier.
@@ -33,6 +35,8 @@ def classify(
     """
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
+    page.check()
     images = split_images(words or (), image or ())
     classifier = model.open(runtime, output, sink, "classify")
-    sink.show(classifier.classify(images, k=k))
+    sink, pictures = page.open(sink, "classify", classifier, images, ", ".join(images))
+    sink.show(classifier.classify(pictures, k=k))

@@ -13,6 +13,7 @@ from vlmcli.cli.arguments import split_labels, split_zeroshot
 from vlmcli.cli.checks import template as checked_template
 from vlmcli.cli.lines import read_lines
 from vlmcli.cli.options import ModelOptions, OutputOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
 
@@ -36,6 +37,7 @@ def zeroshot(
         str, typer.Option(metavar="TEXT", help="The text around each label, such as 'a photo of {}'.")
     ] = "{}",
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Score labels against images.
@@ -45,11 +47,13 @@ def zeroshot(
     """
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
+    page.check()
     form = checked_template(template)
     more = [*(label or ()), *(read_lines(labels, "label") if labels else ())]
     pictures, texts = _request(words or (), image or (), more, embeddings)
     dual = model.open(runtime, output, sink, "zeroshot")
-    sink.show(dual.zeroshot(pictures, texts, template=form))
+    sink, read = page.open(sink, "zeroshot", dual, () if embeddings else pictures, ", ".join(texts))
+    sink.show(dual.zeroshot(pictures if embeddings else read, texts, template=form))
 
 
 def _request(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from vlmcli.render.terminal import Terminal
+
+T = TypeVar("T")
 
 _GAP = "  "
 
@@ -28,6 +30,15 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     caption: str | None = None
     notes: tuple[str, ...] = ()
+
+
+def without_column(table: Table, number: int) -> Table:
+    """The same without one column, counted from 0: such as bars, which a page draws itself."""
+
+    def rest(row: tuple[T, ...]) -> tuple[T, ...]:
+        return row[:number] + row[number + 1 :]
+
+    return replace(table, columns=rest(table.columns), rows=tuple(map(rest, table.rows)))
 
 
 def table_lines(table: Table, terminal: Terminal) -> list[str]:

@@ -207,6 +207,8 @@ def test_pages_of_real_results_work_too(look: Look) -> None:
         values.topk(*positions, values.position(65, " the")),
         values.topk(values.position(3, " the")),
         values.choices("yes", "no"),
+        values.zeroshot(images=2),
+        values.classification(),
     )
     for result in results:
         tab = look(result_html(result, asked))

@@ -156,6 +156,13 @@ def test_the_prompt_of_topk_is_shown_as_it_is_read() -> None:
     }
 
 
+def test_every_image_has_its_own_bars() -> None:
+    page = result_html(values.zeroshot(images=2), pages.page().asked)
+    assert re.findall("<h2>(.*?)</h2>", page) == ["image0.png", "image1.png", "Figures", "Time"]
+    page = result_html(values.classification(), pages.page().asked)
+    assert page.count('<rect class="part" width="80.00"') == 1 and "80.00%" in page
+
+
 def test_text_for_markup() -> None:
     assert text('<a href="x">&') == "&lt;a href=&quot;x&quot;&gt;&amp;"
     assert text("\x1b[31mred\x00 \udc80") == "red \ufffd"

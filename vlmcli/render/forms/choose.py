@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
 
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import as_lines, result_form
-from vlmcli.render.html.sections import Bar, Bars, Content, Tabled
+from vlmcli.render.html.sections import Bars, Content, Tabled, share_bars
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import (
     Object,
@@ -15,7 +14,7 @@ from vlmcli.render.objects import (
     finite,
     result_object,
 )
-from vlmcli.render.table import Column, Table
+from vlmcli.render.table import Column, Table, without_column
 from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     BAR_CELLS,
@@ -23,8 +22,6 @@ from vlmcli.render.words import (
     percent,
 )
 from vlmcli.types.choose import Choice, Choices, Verdict
-
-T = TypeVar("T")
 
 
 def choices_table(result: Choices, terminal: Terminal) -> Table:
@@ -101,15 +98,10 @@ def _certainty(notes: Notes, verdict: Verdict) -> None:
 
 def _page(result: Choices) -> Content:
     ranked = sorted(result.choices, key=lambda choice: choice.probability, reverse=True)
-    bars = tuple(Bar(choice.option, choice.probability, percent(choice.probability)) for choice in ranked)
+    bars = share_bars((choice.option, choice.probability) for choice in ranked)
     table = choices_table(result, PAGE)
-    plain = replace(table, columns=_without_bar(table.columns), rows=tuple(map(_without_bar, table.rows)), notes=())
+    plain = replace(without_column(table, 2), notes=())  # a page draws its own bars
     return Content((Bars("Options", bars, table.notes), Tabled("Figures", (plain,))))
-
-
-def _without_bar(row: tuple[T, ...]) -> tuple[T, ...]:
-    # A page draws its own.
-    return row[:2] + row[3:]
 
 
 FORM = result_form(as_lines(_tables), choices_object, after=_mass, page=_page)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import as_lines, per_image, result_form
+from vlmcli.render.html.sections import Bars, Content, Tabled, share_bars
 from vlmcli.render.objects import (
     Object,
     clean,
@@ -13,7 +14,7 @@ from vlmcli.render.objects import (
     result_object,
 )
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     share,
 )
@@ -61,4 +62,15 @@ def class_object(score: ClassScore) -> Object:
     }
 
 
-FORM = result_form(as_lines(classify_tables), classification_object)
+def _page(result: Classification) -> Content:
+    bars = tuple(_bars(scores) for scores in per_image(result.scores, len(result.images)))
+    return Content((*bars, Tabled("Figures", tuple(classify_tables(result, PAGE)))))
+
+
+def _bars(scores: Sequence[ClassScore]) -> Bars:
+    """The classes of one image."""
+    shares = [(score.label, score.softmax if score.sigmoid is None else score.sigmoid) for score in scores]
+    return Bars(scores[0].image, share_bars(shares))
+
+
+FORM = result_form(as_lines(classify_tables), classification_object, page=_page)

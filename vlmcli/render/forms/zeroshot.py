@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import as_lines, per_image, result_form
+from vlmcli.render.html.sections import Bars, Content, Tabled, share_bars
 from vlmcli.render.objects import (
     Object,
     clean,
@@ -13,7 +14,7 @@ from vlmcli.render.objects import (
     result_object,
 )
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import (
     share,
 )
@@ -55,4 +56,17 @@ def score_object(score: Score) -> Object:
     }
 
 
-FORM = result_form(as_lines(zeroshot_tables), zeroshot_object)
+def _page(result: Zeroshot) -> Content:
+    bars = tuple(_bars(scores) for scores in per_image(result.scores, len(result.images)))
+    return Content((*bars, Tabled("Figures", tuple(zeroshot_tables(result, PAGE)))))
+
+
+def _bars(scores: Sequence[Score]) -> Bars:
+    """The labels of one image: each on its own where the model can judge so, else against the others."""
+    ranked = sorted(scores, key=lambda score: score.logit, reverse=True)
+    alone = all(score.sigmoid is not None for score in scores)
+    shares = [(score.label, score.softmax if score.sigmoid is None else score.sigmoid) for score in ranked]
+    return Bars(scores[0].image, share_bars(shares), ("each label on its own" if alone else "the labels together",))
+
+
+FORM = result_form(as_lines(zeroshot_tables), zeroshot_object, page=_page)

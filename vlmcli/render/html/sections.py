@@ -6,11 +6,12 @@ Shapes: h x w blocks of an image, the first row its top, together the whole of i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from vlmcli.render.table import Table
+from vlmcli.render.words import UNKNOWN, percent
 from vlmcli.types.picture import Picture
 from vlmcli.types.result import ImageInfo, ModelInfo, TopToken, Usage
 
@@ -82,6 +83,11 @@ class Bars:
     title: str
     bars: tuple[Bar, ...]
     notes: tuple[str, ...] = ()
+
+
+def share_bars(shares: Iterable[tuple[str, float | None]]) -> tuple[Bar, ...]:
+    """Bars from names and shares, written as percentages; without a length where a share is unknown."""
+    return tuple(Bar(name, value or 0.0, UNKNOWN if value is None else percent(value)) for name, value in shares)
 
 
 @dataclass(frozen=True, slots=True)
