@@ -158,7 +158,7 @@ def test_the_prompt_of_topk_is_shown_as_it_is_read() -> None:
 
 def test_every_image_has_its_own_bars() -> None:
     page = result_html(values.zeroshot(images=2), pages.page().asked)
-    assert re.findall("<h2>(.*?)</h2>", page) == ["image0.png", "image1.png", "Figures", "Time"]
+    assert re.findall("<h2>(.*?)</h2>", page) == ["image0.png", "image1.png", "Figures"]
     page = result_html(values.classification(), pages.page().asked)
     assert page.count('<rect class="part" width="80.00"') == 1 and "80.00%" in page
 
