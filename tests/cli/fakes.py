@@ -20,12 +20,16 @@ from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
+from vlmcli.types.compare import Compared
 from vlmcli.types.draw import DrawEvent, Drawn, DrawnToken
 from vlmcli.types.embed import EmbedEvent
 from vlmcli.types.inspect import Anatomy
+from vlmcli.types.knockout import Knockout
+from vlmcli.types.lens import Lens
 from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
+from vlmcli.types.trace import Trace
 from vlmcli.types.zeroshot import Zeroshot
 
 
@@ -63,6 +67,20 @@ class FakeModel:
     def draw(self, prompt: str, *, count: int, **options: Any) -> Iterator[DrawEvent]:
         self.calls.append(("draw", (prompt,), {"count": count, **options}))
         yield from values.draw_events(count)
+
+    def trace(self, images: Sequence[str], prompt: str, **options: Any) -> Trace:
+        self.calls.append(("trace", (images, prompt), options))
+        return values.trace()
+
+    def lens(self, images: Sequence[str], prompt: str, tick: Any = None, **options: Any) -> Lens:
+        self.calls.append(("lens", (images, prompt), options))
+        tick(1, 2)
+        return values.lens()
+
+    def knockout(self, images: Sequence[str], prompt: str, answer: str, tick: Any = None, **options: Any) -> Knockout:
+        self.calls.append(("knockout", (images, prompt, answer), options))
+        tick(1, 2)
+        return values.knockout()
 
 
 @dataclass
@@ -142,6 +160,7 @@ class Outcome:
     stderr: str
     loaded: list[dict[str, Any]]
     inspected: list[dict[str, Any]] = field(default_factory=list)
+    compared: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
 
 def run(
@@ -168,9 +187,15 @@ def run(
         inspected.append(options)
         return values.anatomy()
 
+    compared: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def compare(*asked: Any, **options: Any) -> Compared:
+        compared.append((asked, options))
+        return values.compared()
+
     out, err = stdout or io.StringIO(), io.StringIO()
-    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0, inspect=inspect, **places))
-    return Outcome(code, out.getvalue(), err.getvalue(), loaded, inspected)
+    code = main(argv, Runtime(record, stdin, out, err, patience_s=0.0, inspect=inspect, compare=compare, **places))
+    return Outcome(code, out.getvalue(), err.getvalue(), loaded, inspected, compared)
 
 
 MODELS = {"plain": FakeModel, "endless": EndlessModel, "interrupted": InterruptedModel}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.render import values
 from vlmcli.render.notes import Notes
-from vlmcli.render.progress import Progress, drawing_progress
+from vlmcli.render.progress import Progress, drawing_progress, ticking
 
 
 class Tty(io.StringIO):
@@ -61,3 +61,13 @@ def test_drawing_counts_tokens_of_all_images(monkeypatch: pytest.MonkeyPatch) ->
         for event in values.draw_events(2):
             take(event)
     assert shown[0] == ("drawing 1 of 2", 1, 8) and shown[-1] == ("drawing 2 of 2", 8, 8)
+
+
+def test_the_line_is_gone_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("vlmcli.render.progress._LEAST_S", 0.0)
+    stream = Tty()
+    with pytest.raises(ValueError), ticking(stream, "lens") as tick:
+        tick(1, 2)
+        raise ValueError
+    assert "lens" in stream.getvalue() and stream.getvalue().endswith("\r\x1b[K")

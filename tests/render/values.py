@@ -10,12 +10,16 @@ from dataclasses import replace
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
 from vlmcli.types.choose import Choice, Choices, Verdict
 from vlmcli.types.classify import Classification, ClassScore
+from vlmcli.types.compare import Compared, ComparedPosition, Divergence, Side
 from vlmcli.types.draw import Brush, DrawEvent, Drawn, DrawnToken, DrawStart, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
 from vlmcli.types.inspect import Anatomy, Method, Part, Stack
+from vlmcli.types.knockout import KnockedToken, Knockout, Window
+from vlmcli.types.lens import Lens, LensPosition, Neighbour
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
 from vlmcli.types.score import Scored, ScoredToken
 from vlmcli.types.topk import Position, TopK
+from vlmcli.types.trace import Figures, Run, Stage, Trace
 from vlmcli.types.zeroshot import Score, Zeroshot
 
 MODEL = ModelInfo("tiny", None, "float32", "cpu")
@@ -191,3 +195,58 @@ def draw_events(count: int = 1, tokens: int = 4) -> Iterator[DrawEvent]:
         yield from drawn
         yield Drawn(image, 7 + image, (16, 16), b"PNG of image %d" % image, drawn)
     yield DrawTotals(begun, {"total": 12.5})
+
+
+def trace() -> Trace:
+    """Three stages of an image, one of which cannot be seen, and two tokens."""
+    seen = Figures(((1, 3, 32, 32),), "float32", -1.0, 0.25, 2.0, 0)
+    stages = (
+        Stage("decode", Figures(((48, 64, 3), (48, 64, 3)), "uint8", 0.0, 100.5, 255.0, 0), 3.25),
+        Stage("resize", seen, 4.0, 2_000_000),
+        Stage("encode", None, note="cannot be seen in this family"),
+        Stage("fuse", Figures(((1, 24, 32),), "float32", None, None, None, 768), 0.5, 1_000, "some note"),
+        Stage("prefill", Figures(((390,),), "float32", -4.0, math.nan, math.inf, 0), 5.0, 0, token=" red"),
+        Stage("step", Figures(((390,),), "float32", -4.0, 0.0, 4.0, 0), 1.5, 0, token="\x1b[31m"),
+    )
+    runs = (Run("text", 0, 4), Run("image", 4, 16), Run("text", 20, 4))
+    return Trace(stages, runs, 32, MODEL, (IMAGE,), USAGE, ("a note",), {"total": 2.0})
+
+
+def lens(layers: int = 3) -> Lens:
+    """A word and a patch; the patch looks like a word from its first layer on."""
+    words = tuple((top(" red", 0.5, 3), top(" blue", 0.25, 4)) for _ in range(layers))
+    positions = (
+        LensPosition(0, "text", 5, "What", words),
+        LensPosition(1, "image", 9, "", words, (Neighbour(11, " crimson", 0.5),)),
+    )
+    agreement = tuple(i / (layers - 1) for i in range(layers))
+    notes = ("a lens word is a reading",)
+    return Lens(tuple(range(layers)), layers - 1, positions, agreement, MODEL, (IMAGE,), USAGE, notes, {"total": 2.0})
+
+
+def knockout(box: tuple[float, float, float, float] | None = None) -> Knockout:
+    """An answer that half of the windows take away."""
+    tokens = (KnockedToken(3, " red", math.log(0.8)),)
+    windows = (Window(1, 2, math.log(0.4)), Window(2, 3, math.log(0.9)))
+    return Knockout(tokens, windows, Window(1, 3, -math.inf), 16, box, 3, MODEL, (IMAGE,), USAGE, {"total": 2.0})
+
+
+def compared(same_tokenizer: bool = True) -> Compared:
+    """Two sides that part at the second token."""
+    side = Side(MODEL, (IMAGE,), USAGE, "What?", " red circle", math.log(0.25), 2)
+    other = replace(side, model=replace(MODEL, dtype="bfloat16"), greedy=" red square", logprob=math.log(0.125))
+    positions = (
+        ComparedPosition(0, "prompt", "text", "What", "?", 0.5, (7, 8), (" is", " was"), (-1.0, -2.0)),
+        ComparedPosition(1, "prompt", "image", "", " red", 9.0, (7, 7), ("?", "?"), None),
+        ComparedPosition(2, "answer", "text", "?", " red", math.inf, (3, 3), (" red", " red"), (-0.5, -math.inf)),
+        ComparedPosition(3, "answer", "text", " red", None, 0.0, (4, 4), (".", "."), None),
+    )
+    return Compared(
+        " red circle",
+        (side, other),
+        same_tokenizer,
+        positions if same_tokenizer else (),
+        Divergence(1, (" circle", None)) if same_tokenizer else None,
+        () if same_tokenizer else ("the tokenizers differ",),
+        {"total": 2.0},
+    )

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vlmcli.api.images import Images
+from vlmcli.api.images import Images, as_sequence
 from vlmcli.api.model import Model
 from vlmcli.errors import UsageError
+from vlmcli.inputs.image import LoadedImage
+from vlmcli.inputs.outputs import check_output
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.types.choose import YES_NO, Choices, Verdict
 from vlmcli.types.draw import Brush, DrawEvent
+from vlmcli.types.knockout import Box, Knockout
+from vlmcli.types.lens import Lens
 from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
+from vlmcli.types.trace import Trace
 from vlmcli.weights.resolve import Checkpoint
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
 if TYPE_CHECKING:
     from vlmcli.models.vlm import Vlm
-    from vlmcli.tasks.request import Request
+    from vlmcli.tasks.request import Request, Tick
 
 
 class VlmModel(Model):
@@ -174,6 +182,82 @@ class VlmModel(Model):
             load_ms=self.load_ms,
         )
 
+    def trace(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        max_tokens: int = 8,
+        dump: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Trace:
+        """Each stage from the image's file to the tokens of the answer: shapes, figures, time and memory.
+
+        ``dump`` is a safetensors file for the stages' tensors, which must not be there yet unless ``force``; it appears
+        whole or not at all. ``vlmcli.tasks.trace.trace`` says what the stages are.
+
+        Raises InputError, UsageError, ModelError, OutOfMemory.
+        """
+        from vlmcli.tasks.trace import trace, write_tensors
+
+        path = None if dump is None else Path(dump)
+        if path is not None:
+            check_output(path, ".safetensors", force=force)
+        traced = trace(
+            self.vlm, self._request(images, prompt, None, system, raw), max_tokens=max_tokens, keep=path is not None
+        )
+        if path is not None:
+            write_tensors(path, traced.tensors)
+        return traced.trace
+
+    def lens(
+        self,
+        images: Images,
+        prompt: str,
+        *,
+        at: Literal["all", "image", "text", "last"] | int = "all",
+        layers: Sequence[int] | None = None,
+        k: int = 1,
+        nearest: int = 1,
+        tick: Tick | None = None,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Lens:
+        """What every layer of the decoder would say next at image and text positions, and the words nearest to patches.
+
+        ``vlmcli.tasks.lens.lens`` says what the arguments are. Raises UsageError, ModelError, InputError,
+        NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.lens import lens
+
+        request = self._request(images, prompt, None, system, raw)
+        return lens(self.vlm, request, at=at, layers=layers, k=k, nearest=nearest, tick=tick)
+
+    def knockout(
+        self,
+        images: Images,
+        prompt: str,
+        answer: str = "",
+        *,
+        box: Box | None = None,
+        window: int | None = None,
+        stride: int = 1,
+        tick: Tick | None = None,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Knockout:
+        """What ``answer`` loses when its last position cannot look at the image, or at a ``box`` of it, in some layers.
+
+        ``vlmcli.tasks.knockout.knockout`` says what the arguments are. Raises UsageError, InputError, ModelError,
+        NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.knockout import knockout
+
+        request = self._request(images, prompt, None, system, raw)
+        return knockout(self.vlm, request, answer, box=box, window=window, stride=stride, tick=tick)
+
     def _request(
         self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool
     ) -> Request:
@@ -181,10 +265,13 @@ class VlmModel(Model):
 
         if raw and (messages or system):
             raise UsageError("a raw prompt has no system prompt and no earlier messages", hint="write them into it")
+        began = time.perf_counter()
         loaded = self.read(images)
+        before = any(isinstance(image, LoadedImage) for image in as_sequence(images))
+        decode_ms = None if before else 1000 * (time.perf_counter() - began)
         earlier = tuple(messages or ())
         own = len(loaded) - sum(message.images for message in earlier)
         if own < 0:
             raise UsageError(f"the messages show {len(loaded) - own} images, and {len(loaded)} were given")
         opening = (Message("system", system),) if system else ()
-        return Request((*opening, *earlier, Message("user", prompt, images=own)), loaded, raw, self.load_ms)
+        return Request((*opening, *earlier, Message("user", prompt, images=own)), loaded, raw, self.load_ms, decode_ms)

@@ -13,14 +13,18 @@ from vlmcli.cli.ask import ask
 from vlmcli.cli.check import check
 from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
+from vlmcli.cli.compare import compare
 from vlmcli.cli.compose import compose
 from vlmcli.cli.draw import draw
 from vlmcli.cli.embed import embed
 from vlmcli.cli.groups import grouped
 from vlmcli.cli.inspect import inspect
+from vlmcli.cli.knockout import knockout
+from vlmcli.cli.lens import lens
 from vlmcli.cli.pull import pull
 from vlmcli.cli.score import score
 from vlmcli.cli.topk import topk
+from vlmcli.cli.trace import trace
 from vlmcli.cli.zeroshot import zeroshot
 
 
@@ -66,7 +70,10 @@ def vlm(
         typer.echo(context.get_help())
 
 
-for _command in (ask, topk, score, choose, check, zeroshot, embed, classify, draw, inspect, compose):
+for _command in (
+    *(ask, topk, score, choose, check, trace, lens, knockout, compare),
+    *(zeroshot, embed, classify, draw, inspect, compose),
+):
     app.command(cls=WordsCommand)(grouped(_command))
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")

@@ -18,6 +18,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _SIZE = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})", re.IGNORECASE)
 _PIXELS = re.compile(r"(\d{1,18}(?:\.\d+)?(?:e\d\d?)?)\s*([kMG]?)", re.IGNORECASE)
+_LAYERS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 _SCALE = re.compile(r"(\d{1,6})-(\d{1,6})")
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -84,6 +85,38 @@ def position(text: str) -> Literal["last", "all"] | int:
         return int(text)
     except ValueError:
         raise UsageError(f"--at cannot be {text!r}", "use last, all or the index of a position") from None
+
+
+def lens_position(text: str) -> Literal["all", "image", "text", "last"] | int:
+    """Positions for a lens: all, image, text, last or an index. Raises UsageError for anything else."""
+    if text in ("image", "text"):
+        return cast(Literal["image", "text"], text)
+    try:
+        return position(text)
+    except UsageError:
+        raise UsageError(f"--at cannot be {text!r}", "use all, image, text, last or the index of a position") from None
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """Numbers and ranges such as 0,4,8-12. Raises UsageError for anything else."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = _LAYERS.fullmatch(part.strip())
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise UsageError(f"--layers cannot be {text!r}", "give numbers and ranges, such as 0,4,8-12")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(found)
+
+
+def box(text: str) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) in pixels from text such as 10,20,110,90. Raises UsageError for anything else."""
+    try:
+        left, top, right, bottom = (float(number) for number in text.split(","))
+    except ValueError:
+        left = top = right = bottom = math.nan
+    if 0 <= left < right < math.inf and 0 <= top < bottom < math.inf:
+        return left, top, right, bottom
+    raise UsageError(f"--box cannot be {text!r}", "give left,top,right,bottom in pixels of the image: 10,20,110,90")
 
 
 def rating(text: str) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -51,6 +52,8 @@ class Ready:
     text: str
     system: str | None
     raw: bool
+    stderr: TextIO
+    quiet: bool
 
     @property
     def asked(self) -> tuple[Sequence[str | LoadedImage], str]:
@@ -61,6 +64,12 @@ class Ready:
     def how(self) -> dict[str, Any]:
         """The keyword arguments of the Python interface that say how the prompt is put to the model."""
         return {"system": self.system, "raw": self.raw}
+
+    def progress(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """What a long task tells how far it is, and shows a bar on stderr."""
+        from vlmcli.render.progress import ticking
+
+        return ticking(self.stderr, label, quiet=self.quiet)
 
 
 def ready(
@@ -91,4 +100,4 @@ def ready(
     if text is None:
         raise no_prompt
     sink, images = page.open(sink, verb, vlm, request.images, text, prompt.system)
-    return Ready(sink, vlm, images, text, prompt.system, prompt.raw)
+    return Ready(sink, vlm, images, text, prompt.system, prompt.raw, runtime.stderr, output.quiet)

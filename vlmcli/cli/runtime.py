@@ -22,6 +22,9 @@ Loader = Callable[..., Any]
 Inspector = Callable[..., Any]
 """``vlmcli.api.inspect.inspect``, or a stand-in with its signature."""
 
+Comparer = Callable[..., Any]
+"""``vlmcli.api.compare.compare``, or a stand-in with its signature."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -38,6 +41,7 @@ class Runtime:
     hub: Hub | None = None
     packages: PackageClient | None = None
     inspect: Inspector = field(default_factory=lambda: _inspect)
+    compare: Comparer = field(default_factory=lambda: _compare)
 
     @classmethod
     def system(cls) -> Runtime:
@@ -65,6 +69,13 @@ def _inspect(model: str | None, **options: Any) -> Any:
     from vlmcli.api.inspect import inspect
 
     return inspect(model, **options)
+
+
+def _compare(*asked: Any, **options: Any) -> Any:
+    _silence_transformers()
+    from vlmcli.api.compare import compare
+
+    return compare(*asked, **options)
 
 
 def _silence_transformers() -> None:

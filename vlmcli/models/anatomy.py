@@ -112,6 +112,14 @@ def assign(names: Iterable[str], config: Any) -> dict[str, Place]:
     return places
 
 
+def block_list(names: Iterable[str], config: Any, role: PartRole = "decoder") -> str | None:
+    """The path of the list of a part's transformer blocks, ``model.layers``: the one with most weights of the part."""
+    places = assign(names, config)
+    paths = (block for name, place in places.items() if place.role == role and (block := _block(name)))
+    lists = Counter(path.rpartition(".")[0] for path in paths)
+    return lists.most_common(1)[0][0] if lists else None
+
+
 def family(config: Any) -> str:
     """What a configuration calls its architecture; a dash where it says nothing."""
     return str(_value(config, "model_type") or "-")

@@ -14,24 +14,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import compress
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmcli.errors import ContextOverflow, InputError, ModelError, VlmError, first_line
 from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.detokenize import Vocabulary
+from vlmcli.models.blocks import decoder_blocks, replaced, splices
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
 from vlmcli.models.features import FeatureStore
 from vlmcli.types.result import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
-_PIXELS = ("pixel_values", "pixel_values_images", "image_patches")
+PIXELS = ("pixel_values", "pixel_values_images", "image_patches")
 
 # What a decoder inside the model needs of the prompt's arguments once it goes on by itself.
 _DECODERS_OWN = ("attention_mask", "position_ids", "use_cache")
@@ -210,7 +211,7 @@ class Vlm:
         of slots.
         """
         base = self.model.base_model
-        pixels = {name: None for name in _PIXELS if inputs.tensors.get(name) is not None}
+        pixels = {name: None for name in PIXELS if inputs.tensors.get(name) is not None}
         if not pixels or "mm_encoder_outputs" not in self._accepts:
             return inputs
         wanted = inspect.signature(base.get_image_features).parameters
@@ -281,7 +282,7 @@ class Vlm:
 
     def _reader(self, arguments: Mapping[str, Any]) -> Any:
         """What reads a prompt: the whole model, or without images the decoder where the model insists on one."""
-        seen = any(name in arguments for name in (*_PIXELS, "mm_encoder_outputs"))
+        seen = any(name in arguments for name in (*PIXELS, "mm_encoder_outputs"))
         return self.model if seen else self._decoder
 
     def logits_at(self, inputs: Inputs, positions: Sequence[int], chunk: int = HEAD_CHUNK) -> Iterator[Tensor]:
@@ -290,13 +291,13 @@ class Vlm:
         The decoder runs once, over everything; only the head is applied in pieces, so memory grows with T x D, not
         with T x V.
         """
-        hidden = self._hidden(inputs)  # [1, T, D]
+        hidden = self.hidden(inputs)  # [1, T, D]
         neutral = next((i for i, image in zip(inputs.ids, inputs.is_image, strict=True) if not image), 0)
         for start in range(0, len(positions), chunk):
             wanted = torch.tensor(positions[start : start + chunk], device=hidden.device)
             yield self._head(hidden[:, wanted], neutral)
 
-    def _hidden(self, inputs: Inputs) -> Tensor:
+    def hidden(self, inputs: Inputs) -> Tensor:
         """What goes into the output head at every position, [1, T, D]; the head itself only sees the last one."""
         caught: list[Tensor] = []
 
@@ -320,6 +321,30 @@ class Vlm:
         ids = torch.tensor([[token_id]], device=self.device)  # [1, 1]
         with self._work("applying the head"), self._hooked(lambda _, args: (hidden, *args[1:])), self._offsets(None):
             return self._decoder(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]  # [C, V]
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """What the decoder makes of hidden states [1, C, D] behind its last block: norm, head and all, [C, V].
+
+        Raises ModelError for families whose ``forward`` takes no text without an image.
+        """
+        if self._family.bare_head:
+            raise ModelError("this model reads no text without an image, so its head cannot be applied by itself")
+        ids = torch.zeros(1, 1, dtype=torch.long, device=self.device)  # [1, 1]; which token it is does not matter
+        with self._work("applying the head"), replaced(self.blocks[-1], hidden), self._offsets(None):
+            return self._decoder(input_ids=ids, use_cache=False).logits[0]  # type: ignore[no-any-return]  # [C, V]
+
+    @cached_property
+    def blocks(self) -> list[nn.Module]:
+        """The decoder's transformer blocks. Raises ModelError where they cannot be told."""
+        return decoder_blocks(self.model)
+
+    def shown(self, inputs: Row) -> tuple[bool, ...]:
+        """Which positions hold image embeddings: the slots, unless cross-attention reads the image beside the text."""
+        return inputs.is_image if self._splices else (False,) * len(inputs.ids)
+
+    @cached_property
+    def _splices(self) -> bool:
+        return splices(self.model)
 
     @contextmanager
     def _hooked(self, hook: Any) -> Iterator[None]:

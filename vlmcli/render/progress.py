@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TextIO
 
 from vlmcli.render.escape import one_line
@@ -48,6 +49,16 @@ class Progress:
             self._open = False
             self._stream.write(_CLEAR)
             self._stream.flush()
+
+
+@contextmanager
+def ticking(stream: TextIO, label: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the work that is done and all of it, and shows a bar until the end."""
+    line = Progress(stream, quiet=quiet)
+    try:
+        yield partial(line.show, label)
+    finally:
+        line.clear()
 
 
 @contextmanager

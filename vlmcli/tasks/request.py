@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vlmcli.inputs.chat import Prompt
@@ -11,15 +11,23 @@ from vlmcli.models.vlm import Inputs
 from vlmcli.types.chat import Message
 from vlmcli.types.result import ImageInfo, Usage
 
+Tick = Callable[[int, int], None]
+"""Is told from time to time how much of a long task is done, and how much there is."""
+
 
 @dataclass(frozen=True)
 class Request:
-    """A conversation about images, in the order in which its messages show them; ``raw``: no chat template."""
+    """A conversation about images, in the order in which its messages show them; ``raw``: no chat template.
+
+    ``load_ms`` and ``decode_ms`` are what loading the model and decoding the images have taken before; the latter is
+    None where they were given decoded.
+    """
 
     messages: tuple[Message, ...]
     images: tuple[LoadedImage, ...] = ()
     raw: bool = False
     load_ms: float = 0.0
+    decode_ms: float | None = None
 
     @property
     def prompt(self) -> Prompt:

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmcli.render.forms import ask, cache, choose, classify, compose, inspect, models, score, topk, zeroshot
+from vlmcli.render.forms import (
+    ask,
+    cache,
+    choose,
+    classify,
+    compare,
+    compose,
+    inspect,
+    knockout,
+    lens,
+    models,
+    score,
+    topk,
+    trace,
+    zeroshot,
+)
 from vlmcli.render.forms.form import Form
 from vlmcli.types.ask import Answer
 from vlmcli.types.cache import Cleared, FeatureCache
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
+from vlmcli.types.compare import Compared
 from vlmcli.types.compose import Composed
 from vlmcli.types.inspect import Anatomy
+from vlmcli.types.knockout import Knockout
+from vlmcli.types.lens import Lens
 from vlmcli.types.models import Catalogue, ModelEntry, Removed
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
+from vlmcli.types.trace import Trace
 from vlmcli.types.zeroshot import Zeroshot
 
 _FORMS: dict[type, Form[Any]] = {
@@ -24,12 +43,16 @@ _FORMS: dict[type, Form[Any]] = {
     Choices: choose.FORM,
     Classification: classify.FORM,
     Cleared: cache.CLEARED,
+    Compared: compare.FORM,
     Composed: compose.FORM,
     FeatureCache: cache.FORM,
+    Knockout: knockout.FORM,
+    Lens: lens.FORM,
     ModelEntry: models.ENTRY,
     Removed: models.REMOVED,
     Scored: score.FORM,
     TopK: topk.FORM,
+    Trace: trace.FORM,
     Verdict: choose.VERDICT,
     Zeroshot: zeroshot.FORM,
 }

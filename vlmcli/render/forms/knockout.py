@@ -1,0 +1,103 @@
+"""What an answer loses, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vlmcli.render.forms.form import Event, as_lines, result_form
+from vlmcli.render.html.sections import Content, Curve, Point, Tabled
+from vlmcli.render.objects import Object, clean, finite, result_object
+from vlmcli.render.table import Column, Table
+from vlmcli.render.terminal import PAGE, Terminal
+from vlmcli.render.words import BAR_CELLS, bar, percent, probability, shown
+from vlmcli.types.knockout import Knockout, Window
+
+_METHOD = "cut: what the last position looks at itself; what other positions have read of the image still reaches it"
+
+
+def knockout_table(result: Knockout, terminal: Terminal) -> Table:
+    """One row a window of blocks, between nothing cut and everything cut."""
+    columns = (
+        Column("blocks"),
+        Column("probability", "right"),
+        Column(""),
+        Column("change", "right"),
+        Column("log-probability", "right"),
+        Column("change", "right"),
+    )
+    rows = (
+        _row("none", result.logprob, result, terminal),
+        *(_row(_blocks(window), window.logprob, result, terminal) for window in result.windows),
+        _row("all", result.everywhere.logprob, result, terminal),
+    )
+    where = "the image" if result.box is None else f"the box {','.join(f'{side:g}' for side in result.box)}"
+    positions = f"{result.cut} image position{'' if result.cut == 1 else 's'}"
+    caption = f"answer {shown(result.answer, terminal)} without a look at {where} ({positions})"
+    return Table(columns, rows, caption, (_METHOD,))
+
+
+def _blocks(window: Window) -> str:
+    return str(window.first) if window.first == window.last else f"{window.first}-{window.last}"
+
+
+def _row(name: str, logprob: float, result: Knockout, terminal: Terminal) -> tuple[str, ...]:
+    share = Window(1, 1, logprob).probability
+    cut = name != "none"
+    return (
+        name,
+        probability(logprob),
+        bar(share, terminal).ljust(BAR_CELLS),
+        _signed(percent(share - result.probability)) if cut else "",
+        f"{logprob:.3f}",
+        _signed(f"{logprob - result.logprob:.3f}") if cut else "",
+    )
+
+
+def _signed(number: str) -> str:
+    return number if number.startswith("-") else f"+{number}"
+
+
+def knockout_object(result: Knockout) -> Object:
+    """``windows`` and ``everywhere`` beside what every result has; blocks are counted from 1."""
+    return {
+        **result_object(result.model, result.images, result.usage, result.timings_ms),
+        "answer": clean(result.answer),
+        "tokens": [
+            {"token": clean(token.token), "id": token.id, "logprob": finite(token.logprob)} for token in result.tokens
+        ],
+        "logprob": finite(result.logprob),
+        "probability": finite(result.probability),
+        "blocks": result.blocks,
+        "cut": result.cut,
+        "box": None if result.box is None else list(result.box),
+        "windows": [window_object(window, result) for window in result.windows],
+        "everywhere": window_object(result.everywhere, result),
+    }
+
+
+def window_object(window: Window, result: Knockout) -> Object:
+    """One window; ``change`` is that of the probability."""
+    return {
+        "first": window.first,
+        "last": window.last,
+        "logprob": finite(window.logprob),
+        "probability": finite(window.probability),
+        "change": finite(window.probability - result.probability),
+    }
+
+
+def _tables(result: Knockout, terminal: Terminal) -> list[Table]:
+    return [knockout_table(result, terminal)]
+
+
+def _events(result: Knockout) -> Iterator[Event]:
+    return (("window", window_object(window, result)) for window in result.windows)
+
+
+def _page(result: Knockout) -> Content:
+    points = tuple(Point(_blocks(window), window.probability) for window in result.windows)
+    curve = Curve("Probability by the blocks that cannot look", points, Point("nothing cut", result.probability))
+    return Content((curve, Tabled("Windows", (knockout_table(result, PAGE),))))
+
+
+FORM = result_form(as_lines(_tables), knockout_object, _events, page=_page)
