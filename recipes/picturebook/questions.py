@@ -77,13 +77,17 @@ COURSES = {
         {"crowd": 5, "few": 3, "text": 2, "single": 1},
         {
             "count": 44, "count_is": 24, "more": 16, "is_bigger": 10, "is_relation": 8, "side_x": 6, "side_y": 3,
-            "what_at": 8, "shape_at": 5, "colour_at": 3, "which_further": 6, "superlative": 5, "which_bigger": 6,
-            "colour": 3, "shape": 4, "exists": 6, "absent": 3, "is_colour": 2, "is_shape": 3, "read": 14, "where": 3,
-            "background": 1, "describe": 2, "what_is_it": 1,
+            "what_at": 8, "shape_at": 5, "colour_at": 3, "which_further": 6, "superlative": 5, "superlative_colour": 8,
+            "superlative_shape": 10, "which_bigger": 6, "colour": 3, "shape": 4, "exists": 6, "absent": 3,
+            "is_colour": 4, "is_shape": 4, "read": 20, "has_text": 8, "where": 3, "background": 1, "describe": 2,
+            "what_is_it": 1,
         },
     ),
 }  # fmt: skip
-"""What is learned alone before it is mixed with everything else: mixed from the start, it is hardly learned at all."""
+"""What is learned alone before it is mixed with everything else: mixed from the start, it is hardly learned at all.
+
+The last course holds every skill: one that it left out (``has_text``, say) was forgotten within a thousand steps.
+"""
 
 
 @dataclass(frozen=True, slots=True)
