@@ -45,7 +45,7 @@ from recipes.picturebook.data import (
 from recipes.picturebook.questions import COURSES
 
 SAVE_EVERY_S = 240
-LOG_EVERY = 20
+LOG_EVERY = 50
 _LOOKED_UP = 2  # blocks, of four
 # Left to AdamW, the projector grows until the decoder's layers hardly move its tokens, and places are lost in it.
 _MATRICES = re.compile(r"\.layers\.|projector")
@@ -84,7 +84,7 @@ PLANS = {
     "counting": Plan(200, 24, 2e-3, warmup=20, decay=0.0),
     "comparisons": Plan(500, 24, 2e-3, warmup=20, decay=0.0),
     "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
-    "finish": Plan(2600, 24, 2.4e-3, warmup=10, decay=1.0),
+    "finish": Plan(2050, 24, 2.4e-3, warmup=10, decay=1.0),
 }
 
 
