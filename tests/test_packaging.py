@@ -40,7 +40,7 @@ def test_nothing_but_the_package_is_inside(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:
-    assert "vlm = vlmcli.cli.main:main" in wheel.read("vlmcli-0.1.0.dist-info/entry_points.txt").decode()
+    assert "vlm = vlmcli.cli.main:run" in wheel.read("vlmcli-0.1.0.dist-info/entry_points.txt").decode()
 
 
 def test_imports_point_downward_in_the_order_of_the_design() -> None:

@@ -6,11 +6,14 @@ first moment on.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from vlmcli.errors import VlmError
 
@@ -27,8 +30,28 @@ class Interrupted(VlmError):
     exit_code = 130
 
 
-def main(argv: Sequence[str] | None = None, runtime: Runtime | None = None) -> int:
-    """Run ``vlm`` with ``argv`` (by default the process's own) and return its exit code. Raises nothing of ours."""
+def run() -> NoReturn:
+    """The process's own ``vlm``: run it, and leave with its exit code.
+
+    Once a model was there, taking the interpreter apart would take longer than an answer. What others left to be done
+    at the end is done, the streams are flushed, and the rest goes with the process.
+    """
+    code = main(quick=True)
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if "torch" not in sys.modules or not all(thread.daemon for thread in others):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # main() has told of it, or it was closed
+            stream.flush()
+    os._exit(code)
+
+
+def main(argv: Sequence[str] | None = None, runtime: Runtime | None = None, quick: bool = False) -> int:
+    """Run ``vlm`` with ``argv`` (by default the process's own) and return its exit code. Raises nothing of ours.
+
+    ``quick``: see ``Runtime.system``.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         if _COMPLETION_VARIABLE in os.environ:
@@ -36,7 +59,7 @@ def main(argv: Sequence[str] | None = None, runtime: Runtime | None = None) -> i
         if runtime is None:
             from vlmcli.cli.runtime import Runtime
 
-            runtime = Runtime.system()
+            runtime = Runtime.system(quick)
         return _run(argv, runtime)
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, argv, runtime)
@@ -137,4 +160,4 @@ def _options(argv: Sequence[str]) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

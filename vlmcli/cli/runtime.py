@@ -44,17 +44,27 @@ class Runtime:
     compare: Comparer = field(default_factory=lambda: _compare)
 
     @classmethod
-    def system(cls) -> Runtime:
-        """The process's own streams and the real models; what would go to a closed stream goes nowhere."""
+    def system(cls, quick: bool = False) -> Runtime:
+        """The process's own streams and the real models; what would go to a closed stream goes nowhere.
+
+        ``quick``: the process is the command's own, and what it does not need of torch may stay out of it.
+        """
         stdout, stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()
         for stream in (stdout, stderr):
             _replace_unencodable(stream)
-        return cls(_load, getattr(sys.stdin, "buffer", None), stdout, stderr)
+        return cls(_load_quickly if quick else _load, getattr(sys.stdin, "buffer", None), stdout, stderr)
 
     @classmethod
     def of(cls, context: typer.Context) -> Runtime:
         """The runtime that main() gave to this command."""
         return cast(Runtime, context.obj)
+
+
+def _load_quickly(model: str | None, **options: Any) -> Any:
+    from vlmcli.models.quick import start_quickly
+
+    start_quickly()
+    return _load(model, **options)
 
 
 def _load(model: str | None, **options: Any) -> Any:

@@ -22,6 +22,7 @@ from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
 from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
 from vlmcli.models.gguf import load_gguf
+from vlmcli.models.quick import load_the_rest
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.result import ModelInfo
@@ -68,13 +69,25 @@ def load(
             return _composed(checkpoint, numbers, where, features)
         info = _info(checkpoint, numbers, where)
         store = _store(checkpoint, info, features)
-        kind, model, processor = _read(checkpoint, numbers)
+        kind, model, processor = _read_or_try_again(checkpoint, numbers)
         model = model.to(where)
     if kind == "dual":
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
     return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store)
+
+
+def _read_or_try_again(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
+    """``_read``; after a quick start a failure may only mean that something was still waiting to be loaded."""
+    try:
+        return _read(checkpoint, dtype)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, ImportError, RuntimeError, TypeError):  # NotImplementedError: an operator on meta
+        if not load_the_rest():
+            raise
+        return _read(checkpoint, dtype)
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:

@@ -1,7 +1,8 @@
 """A quick start of torch and transformers, for a command that answers one question and leaves.
 
-Everything here depends on what stands where inside these two libraries. It is used with the versions it was written for,
-and with no others; ``VLM_QUICK_START=0`` switches it off. Either way the same classes come out, with the same weights.
+Everything here depends on what stands where inside these two libraries. It is used with the versions it was written
+for, and with no others; ``VLM_QUICK_START=0`` switches it off. Either way the same classes come out, with the same
+weights.
 
 Nothing of torch or transformers is imported by this module: it is there before them.
 """
@@ -181,9 +182,14 @@ def _known_version(package: str) -> bool:
     return found is not None and re.fullmatch(_VERSIONS[package], found[1]) is not None
 
 
+def still_waits() -> bool:
+    """Whether a part of torch has not been loaded yet."""
+    return any(type(sys.modules.get(name)) is Waiting for name in _CHAIN)
+
+
 def load_the_rest() -> bool:
     """Load what of torch still waits, which fills tables that others read; False if nothing waits."""
-    waits = any(type(sys.modules.get(name)) is Waiting for name in _CHAIN)
+    waits = still_waits()
     for name in _CHAIN if waits else ():
         wake(importlib.import_module(name))
     return waits
@@ -226,19 +232,21 @@ def _but_on_meta(function: Any) -> Any:
 class _Pattern:
     """A regular expression that is compiled when it is first used."""
 
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._pattern, self._flags = pattern, flags
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(re.compile(self._pattern), name)
+        return getattr(re.compile(self._pattern, self._flags), name)
 
 
 def _compile_patterns_when_used(core_model_loading: Any) -> None:
     """transformers makes over a thousand patterns, all families' names of weights, to use those of one."""
     module = ModuleType("re")
-    module.__dict__.update(vars(re), compile=lambda pattern, flags=0: re.compile(pattern, flags) if flags else _Pattern(pattern))
+    module.__dict__.update(
+        vars(re), compile=lambda pattern, flags=0: re.compile(pattern, flags) if flags else _Pattern(pattern)
+    )
     core_model_loading.re = module
 
 

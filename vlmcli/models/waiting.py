@@ -10,7 +10,6 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -114,19 +113,20 @@ def wake(module: ModuleType) -> None:
         loader, _ = namespace.pop("_loader"), namespace.pop("_chain")
         for name in namespace.pop("_known"):
             namespace.pop(name, None)
-        module.__class__ = ModuleType
+        module.__class__ = ModuleType  # type: ignore[assignment]
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = loader
         loader.exec_module(module)
 
 
-class Finder(MetaPathFinder):
-    """Makes the modules in a table wait.
+class Finder:
+    """Makes the modules in a table wait: for the front of ``sys.meta_path``.
 
     Args:
         table: module -> the names that others take from it at import, and only call, or compare classes with: those
             become a ``Name``. Where the value is not None it is a module to take the name from at once, or what stands
-            in its place. Any other name that is asked for loads the module. ``.child`` is a module in it that can do without it.
+            in its place. Any other name that is asked for loads the module. ``.child`` is a module in it that can do
+            without it.
         after: module -> what to do with it once it has been loaded.
         chain: modules of the table that can only be loaded in this order, so that one of them loads them all.
     """
@@ -141,23 +141,26 @@ class Finder(MetaPathFinder):
         self._members = frozenset(chain)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """As importlib asks for it. A child of a waiting module loads it first, unless it waits itself or the table has it."""
+        """As importlib asks for it.
+
+        A child of a waiting module loads that first, unless it waits too, or the table says that it need not.
+        """
+        loader: Any
         if name in self.table or name in self.after:
             spec = PathFinder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
                 chain = self._chain if name in self._members else []
-                spec.loader = (
-                    _Later(spec.loader, self.table[name], chain)
-                    if name in self.table
-                    else _Then(spec.loader, self.after[name])
-                )
+                loader = spec.loader
+                later = name in self.table
+                spec.loader = _Later(loader, self.table[name], chain) if later else _Then(loader, self.after[name])  # type: ignore[assignment]
             return spec
         for parent, child in _parents(name):
             if f".{child}" not in self.table.get(parent, {}) and (module := sys.modules.get(parent)) is not None:
                 wake(module)
         if name in sys.modules:  # its parent has just loaded it
             there = sys.modules[name]
-            return ModuleSpec(name, _There(there), is_package=hasattr(there, "__path__"))
+            loader = _There(there)
+            return ModuleSpec(name, loader, is_package=hasattr(there, "__path__"))
         return None
 
 
@@ -170,7 +173,7 @@ def _parents(name: str) -> Iterator[tuple[str, str]]:
         yield name, child
 
 
-class _Later(Loader):
+class _Later:
     """Leaves a module empty."""
 
     def __init__(self, loader: Any, known: Known, chain: list[str]) -> None:
@@ -183,7 +186,7 @@ class _Later(Loader):
         module.__dict__.update(self._own)
 
 
-class _Then(Loader):
+class _Then:
     """Loads a module, and does something with it."""
 
     def __init__(self, loader: Any, then: Callable[[ModuleType], None]) -> None:
@@ -199,7 +202,7 @@ class _Then(Loader):
         self._then(module)
 
 
-class _There(Loader):
+class _There:
     """A module that is there already."""
 
     def __init__(self, module: ModuleType) -> None:
