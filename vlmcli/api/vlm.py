@@ -28,6 +28,7 @@ from vlmcli.weights.resolve import Checkpoint
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
 if TYPE_CHECKING:
+    from vlmcli.models.conversation import Conversation
     from vlmcli.models.vlm import Vlm
     from vlmcli.tasks.request import Request, Tick
 
@@ -40,6 +41,7 @@ class VlmModel(Model):
     ) -> None:
         super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
         self.vlm = vlm
+        self._conversation: Conversation | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -58,6 +60,9 @@ class VlmModel(Model):
     ) -> Iterator[AskEvent]:
         """Ask about images: Start, a TokenEvent for each token as it is generated, Answer.
 
+        Of a prompt that begins like the one before, as the next turn of a conversation does, only the rest is read
+        (unless the model was loaded with ``cache=False``).
+
         Args:
             images: one image, several, or None.
             prompt: the question.
@@ -71,7 +76,7 @@ class VlmModel(Model):
         from vlmcli.tasks.ask import ask
 
         request = self._request(images, prompt, messages, system, raw)
-        yield from ask(self.vlm, request, sampling or Sampling())
+        yield from ask(self.vlm, request, sampling or Sampling(), self._kept())
 
     def topk(
         self,
@@ -257,6 +262,14 @@ class VlmModel(Model):
 
         request = self._request(images, prompt, None, system, raw)
         return knockout(self.vlm, request, answer, box=box, window=window, stride=stride, tick=tick)
+
+    def _kept(self) -> Conversation | None:
+        """What remembers the last prompt; None where nothing is to be kept."""
+        if self._conversation is None and self.vlm.features is not None:
+            from vlmcli.models.conversation import Conversation
+
+            self._conversation = Conversation(self.vlm)
+        return self._conversation
 
     def _request(
         self, images: Images, prompt: str, messages: Sequence[Message] | None, system: str | None, raw: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -42,26 +42,46 @@ def decode(model: Decoder, inputs: Any, sampling: Sampling) -> Generator[TokenEv
 
     Raises NumericalError for NaN or infinite logits, OutOfMemory, InputError.
     """
-    began = time.perf_counter()
-    sampler = Sampler(sampling, model.device)
+    answer = Answering(model, inputs.ids, sampling)
     state = prefill(model, inputs)
-    text = Detokenizer(model.vocabulary, sampling.stop)
-    history = list(inputs.ids)
-    limit = token_limit(model, len(history), sampling)
-    for index in range(limit):
-        token_id, distribution = sample(sampler, history, state.logits)
-        history.append(token_id)
-        ended = token_id in model.eos_ids
-        piece = "" if ended else text.add(token_id)
-        if ended or index + 1 == limit:
-            piece += text.flush()
-        elapsed_s = time.perf_counter() - began
-        yield _event(model.vocabulary, index, token_id, piece, distribution, sampling.top_logprobs, elapsed_s)
-        if ended or text.stopped:
-            return "stop"
-        if index + 1 < limit:
-            decode_one(model, state, token_id)
-    return "length"
+    while answer.reason is None:
+        event = answer.say(state.logits)
+        yield event
+        if answer.reason is None:
+            decode_one(model, state, event.id)
+    return answer.reason
+
+
+class Answering:
+    """One answer as it grows: what was said so far, and whether that was all (``reason``)."""
+
+    def __init__(self, model: Decoder, prompt: Sequence[int], sampling: Sampling) -> None:
+        self.reason: FinishReason | None = None
+        self._began = time.perf_counter()
+        self._model, self._sampling = model, sampling
+        self._sampler = Sampler(sampling, model.device)
+        self._text = Detokenizer(model.vocabulary, sampling.stop)
+        self._history = list(prompt)
+        self._index, self._limit = 0, token_limit(model, len(prompt), sampling)
+        if self._limit < 1:
+            self.reason = "length"
+
+    def say(self, logits: Tensor) -> TokenEvent:
+        """Pick the next token from the logits [V]. Raises NumericalError."""
+        token_id, distribution = sample(self._sampler, self._history, logits)
+        self._history.append(token_id)
+        ended, last = token_id in self._model.eos_ids, self._index + 1 == self._limit
+        piece = "" if ended else self._text.add(token_id)
+        if ended or last:
+            piece += self._text.flush()
+        if ended or self._text.stopped:
+            self.reason = "stop"
+        elif last:
+            self.reason = "length"
+        index, self._index = self._index, self._index + 1
+        elapsed_s = time.perf_counter() - self._began
+        top = self._sampling.top_logprobs
+        return _event(self._model.vocabulary, index, token_id, piece, distribution, top, elapsed_s)
 
 
 def prefill(model: Decoder, inputs: Any) -> Any:

@@ -9,6 +9,7 @@ Nothing of torch or transformers is imported by this module: it is there before 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -288,4 +289,5 @@ def _write(file: Path, content: Any) -> None:
         part.write_text(json.dumps(content), encoding="utf-8")
         part.replace(file)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

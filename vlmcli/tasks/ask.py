@@ -7,6 +7,7 @@ from contextlib import closing
 
 from vlmcli.engine.decode import decode
 from vlmcli.engine.sampling import check
+from vlmcli.models.conversation import Conversation
 from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
@@ -15,8 +16,10 @@ from vlmcli.types.chat import Sampling
 from vlmcli.types.result import Start
 
 
-def ask(vlm: Vlm, request: Request, sampling: Sampling) -> Iterator[AskEvent]:
+def ask(vlm: Vlm, request: Request, sampling: Sampling, conversation: Conversation | None = None) -> Iterator[AskEvent]:
     """Start, a TokenEvent for each token, Answer.
+
+    ``conversation`` reads only what is new since the last prompt.
 
     Works in the caller's thread and only when asked for the next event; closing it stops the work. On Ctrl-C it
     yields an Answer with ``finish_reason="interrupted"`` and what was said so far, then raises KeyboardInterrupt.
@@ -41,7 +44,7 @@ def ask(vlm: Vlm, request: Request, sampling: Sampling) -> Iterator[AskEvent]:
         return Answer(text, tuple(said), reason, vlm.info, infos, usage(inputs, len(said)), watch.timings_ms())
 
     try:
-        reason = yield from _tokens(decode(vlm, inputs, sampling), said, watch)
+        reason = yield from _tokens(decode(conversation or vlm, inputs, sampling), said, watch)
     except KeyboardInterrupt:
         yield answer("interrupted")
         raise
