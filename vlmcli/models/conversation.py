@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.device import memory_guard
 from vlmcli.models.vlm import Inputs, State, Vlm
 
@@ -46,30 +45,11 @@ class Conversation:
 
     def __init__(self, vlm: Vlm) -> None:
         self._vlm = vlm
+        self.vocabulary, self.eos_ids, self.device, self.context = vlm.vocabulary, vlm.eos_ids, vlm.device, vlm.context
         self._last: _Read | None = None
         self._plain = not vlm._holders and vlm._decoder is vlm.model and not _length_dependent(vlm.model.config)
         self.shared = 0
         """Positions of the prompt that was read last which the one before had made."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The model's."""
-        return self._vlm.vocabulary
-
-    @property
-    def eos_ids(self) -> frozenset[int]:
-        """The model's."""
-        return self._vlm.eos_ids
-
-    @property
-    def device(self) -> torch.device:
-        """The model's."""
-        return self._vlm.device
-
-    @property
-    def context(self) -> int | None:
-        """The model's."""
-        return self._vlm.context
 
     def prefill(self, inputs: Inputs) -> State:
         """Read a prompt, or what is new in it: the cache, and the logits [V] of the first token of the answer."""
@@ -120,7 +100,8 @@ class Conversation:
 
     def _can_resume(self, inputs: Inputs, state: State) -> bool:
         """Whether the beginning of what was read can be taken out of the cache."""
-        cache, mask = state.carried.get("past_key_values"), inputs.tensors.get("attention_mask")
+        cache: Any = state.carried.get("past_key_values")
+        mask = inputs.tensors.get("attention_mask")
         return (
             self._plain
             and _PLAIN.issuperset(inputs.tensors)

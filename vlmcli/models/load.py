@@ -21,6 +21,7 @@ from vlmcli.models.dual import Dual
 from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
 from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
+from vlmcli.models.fit import check_memory, free_bytes
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.quick import load_the_rest
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -64,6 +65,7 @@ def load(
     where = pick_device(device)
     numbers = pick_dtype(dtype, where)
     with quiet(), one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
+        check_memory(checkpoint, numbers, where, free_bytes(where))
         mend_torchvision()  # transformers imports it for text-only models too
         if checkpoint.parts:
             return _composed(checkpoint, numbers, where, features)
