@@ -23,6 +23,7 @@ from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
 from vlmcli.models.fit import check_memory, free_bytes
 from vlmcli.models.gguf import load_gguf
+from vlmcli.models.mapped import let_go_when_converted
 from vlmcli.models.quick import load_the_rest
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
@@ -185,14 +186,15 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
 
     Weights that are missing would be random numbers: an error, never a silent answer.
     """
-    model, report = loader.from_pretrained(
-        checkpoint.folder,
-        dtype=dtype,
-        use_safetensors=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are reported instead, each with its name
-        **LOCAL,
-    )
+    with let_go_when_converted():
+        model, report = loader.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported instead, each with its name
+            **LOCAL,
+        )
     for name, stored, asked in sorted(report["mismatched_keys"]):
         raise ModelError(
             f"{checkpoint.id}: the tensor {name} is {_size(stored)}, and config.json asks for {_size(asked)}",
