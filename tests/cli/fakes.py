@@ -18,6 +18,7 @@ from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 from vlmcli.inputs.image import LoadedImage, load_image
 from vlmcli.types.ask import AskEvent
+from vlmcli.types.attribute import Attribution
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
 from vlmcli.types.compare import Compared
@@ -59,6 +60,12 @@ class FakeModel:
     def choose(self, images: Sequence[str], prompt: str, options: Sequence[str], **how: Any) -> Choices:
         self.calls.append(("choose", (images, prompt, options), how))
         return values.choices(*options)
+
+    def attribute(self, images: Sequence[str], prompt: str, answer: str, *, tick: Any, **options: Any) -> Attribution:
+        self.calls.append(("attribute", (images, prompt, answer), options))
+        tick(1, 2)
+        tick(2, 2)
+        return values.attribution("a", " cat")
 
     def check(self, images: Sequence[str], question: str, **options: Any) -> Verdict:
         self.calls.append(("check", (images, question), options))

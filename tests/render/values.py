@@ -7,7 +7,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from PIL import Image
+
 from vlmcli.types.ask import Answer, AskEvent, TokenEvent
+from vlmcli.types.attribute import AttributedToken, Attribution, Faithfulness, Grid, Reliance
 from vlmcli.types.choose import Choice, Choices, Verdict
 from vlmcli.types.classify import Classification, ClassScore
 from vlmcli.types.compare import Compared, ComparedPosition, Divergence, Side
@@ -16,6 +19,7 @@ from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, Text
 from vlmcli.types.inspect import Anatomy, Method, Part, Stack
 from vlmcli.types.knockout import KnockedToken, Knockout, Window
 from vlmcli.types.lens import Lens, LensPosition, Neighbour
+from vlmcli.types.picture import Picture
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
 from vlmcli.types.score import Scored, ScoredToken
 from vlmcli.types.topk import Position, TopK
@@ -249,4 +253,40 @@ def compared(same_tokenizer: bool = True) -> Compared:
         Divergence(1, (" circle", None)) if same_tokenizer else None,
         () if same_tokenizer else ("the tokenizers differ",),
         {"total": 2.0},
+    )
+
+
+def picture(size: tuple[int, int] = (8, 6), colour: tuple[int, int, int] = (40, 80, 220)) -> Picture:
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return Picture(file.getvalue(), "image/png", size, size)
+
+
+def attribution(
+    *texts: str,
+    grid: Grid = ((0.0, -0.5), (2.0, 0.1)),
+    blank: float = 3.0,
+    judged: bool = True,
+    notes: tuple[str, ...] = (),
+) -> Attribution:
+    """An answer of ``texts``, of whose map the second row's first cell is the strongest."""
+    reliance = Reliance(blank, 0.25, -0.125)
+    tokens = tuple(
+        AttributedToken(i, 7 + i, text, text.encode(), math.log(0.5), reliance, grid) for i, text in enumerate(texts)
+    )
+    faithfulness = Faithfulness(0.1, 0.9, 0.4, 0.5, steps=4, orders=3) if judged else None
+    return Attribution(
+        "".join(texts),
+        "occlusion",
+        None,
+        grid,
+        tokens,
+        0,
+        faithfulness,
+        picture(),
+        MODEL,
+        (IMAGE,),
+        USAGE,
+        notes,
+        {"total": 1.0},
     )

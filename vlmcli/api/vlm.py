@@ -15,6 +15,7 @@ from vlmcli.errors import UsageError
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.inputs.outputs import check_output
 from vlmcli.types.ask import AskEvent
+from vlmcli.types.attribute import Attribution, Method
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.types.choose import YES_NO, Choices, Verdict
 from vlmcli.types.draw import Brush, DrawEvent
@@ -185,6 +186,43 @@ class VlmModel(Model):
             negative=negative,
             batch_size=batch_size,
             load_ms=self.load_ms,
+        )
+
+    def attribute(
+        self,
+        images: Images,
+        prompt: str,
+        answer: str = "",
+        *,
+        method: Method = "occlusion",
+        token: int | None = None,
+        of: int = 0,
+        grid: int = 8,
+        batch_size: int = 8,
+        judge: bool = True,
+        tick: Tick | None = None,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Attribution:
+        """Which parts of image number ``of`` the tokens of ``answer`` rest on, or of the model's own greedy answer.
+
+        ``vlmcli.tasks.attribute.task.attribute`` says what the arguments are, ``Attribution`` what the numbers are.
+
+        Raises UsageError, InputError, NumericalError, OutOfMemory.
+        """
+        from vlmcli.tasks.attribute.task import attribute
+
+        return attribute(
+            self.vlm,
+            self._request(images, prompt, None, system, raw),
+            answer,
+            method=method,
+            token=token,
+            of=of,
+            grid=grid,
+            batch_size=batch_size,
+            judge=judge,
+            tick=tick,
         )
 
     def trace(

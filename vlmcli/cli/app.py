@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from vlmcli.cli import cache, models, options
 from vlmcli.cli.ask import ask
+from vlmcli.cli.attribute import attribute
 from vlmcli.cli.check import check
 from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
@@ -71,7 +72,7 @@ def vlm(
 
 
 for _command in (
-    *(ask, topk, score, choose, check, trace, lens, knockout, compare),
+    *(ask, topk, score, choose, check, attribute, trace, lens, knockout, compare),
     *(zeroshot, embed, classify, draw, inspect, compose),
 ):
     app.command(cls=WordsCommand)(grouped(_command))

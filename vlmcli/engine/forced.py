@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from vlmcli.engine.decode import Decoder, decode_one
 from vlmcli.engine.sampling import logprobs
 from vlmcli.errors import InputError
 from vlmcli.inputs.answer import Ids, ways
+from vlmcli.models.vlm import Batch, Vlm
 
 
 def follow(model: Decoder, state: Any, ids: Sequence[int]) -> Iterator[Tensor]:
@@ -25,6 +27,21 @@ def follow(model: Decoder, state: Any, ids: Sequence[int]) -> Iterator[Tensor]:
     for token_id in ids:
         decode_one(model, state, token_id)
         yield distribution(state)
+
+
+def answer_logprobs(model: Vlm, batch: Batch, ids: Sequence[int]) -> Tensor:
+    """The log-probabilities [B, A] of the tokens ``ids`` [A] as the answer to each of B prompts.
+
+    The steps are those of generation, as in ``follow``. Gradients flow if the model lets them (``Vlm.mode``). Raises
+    NumericalError.
+    """
+    state = model.prefill_batch(batch)
+    with model.mode():
+        said = [logprobs(state.logits)[:, ids[0]]]  # [B]
+        for before, token_id in pairwise(ids):
+            logits = model.step_batch(state, [before] * len(batch.rows))  # [B, V]
+            said.append(logprobs(logits)[:, token_id])
+        return torch.stack(said, dim=1)  # [B, A]
 
 
 def distribution(state: Any) -> Tensor:

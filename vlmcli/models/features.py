@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import transformers
@@ -35,6 +35,15 @@ class Encoded:
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
             raise AttributeError(name)
+
+
+class Features(Protocol):
+    """What encodes a model's images, or knows them: a FeatureStore, or another way (``models.changed``)."""
+
+    def look_up(
+        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int]
+    ) -> tuple[Any, tuple[bool, ...]]:
+        """What ``encode(**arguments)`` returns, and of which images it was known."""
 
 
 class FeatureStore:
@@ -78,7 +87,7 @@ class FeatureStore:
             known.append(entry is not None)
             if entry is None:
                 output = encode(**piece)
-                entry = self._put(key, _fields(output))
+                entry = self._put(key, fields_of(output))
             entries.append(entry)
         whole = put_together(entries)
         if whole is None:
@@ -169,7 +178,7 @@ _JOINED: dict[str, Callable[[list[Any]], Any]] = {
 }
 
 
-def _fields(output: Any) -> Fields | None:
+def fields_of(output: Any) -> Fields | None:
     """What ``forward`` needs of an encoder's output; None where it is more than tensors and lists of them."""
     given = {name: value for name, value in vars(output).items() if value is not None}
     result = "pooler_output" if "pooler_output" in given else "last_hidden_state"  # as transformers itself has it

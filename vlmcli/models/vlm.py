@@ -10,8 +10,8 @@ go in ``forward``, which positions and masks belong to a step in the methods tha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -28,7 +28,7 @@ from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.blocks import decoder_blocks, replaced, splices
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
-from vlmcli.models.features import FeatureStore
+from vlmcli.models.features import Features
 from vlmcli.types.result import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
@@ -142,13 +142,14 @@ class Vlm:
         processor: Any,
         info: ModelInfo,
         template: str | None = None,
-        features: FeatureStore | None = None,
+        features: Features | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
         self.info = info
         self.template = template
         self.features = features
+        self.mode: Callable[[], AbstractContextManager[Any]] = torch.inference_mode  # or what lets gradients flow
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.vocabulary = Vocabulary(self.tokenizer)
         self.device: torch.device = model.device
@@ -277,7 +278,7 @@ class Vlm:
         """Take over what a forward pass made; masks and positions grow by the token that comes next."""
         state.logits = output.logits[:, -1]  # [B, V]
         output = output.get("language_model_outputs", output)  # BLIP-2's wrap those of the decoder, cache and all
-        with torch.inference_mode():
+        with self.mode():
             state.carried = self._decoder._update_model_kwargs_for_generation(output, state.carried, False)
 
     def _reader(self, arguments: Mapping[str, Any]) -> Any:
@@ -368,7 +369,7 @@ class Vlm:
     def _work(self, doing: str) -> Iterator[None]:
         """One piece of work on the device, as long as it lasts and no longer: inference mode, errors of ours."""
         try:
-            with memory_guard(doing), torch.inference_mode():
+            with memory_guard(doing), self.mode():
                 yield
         except VlmError:
             raise

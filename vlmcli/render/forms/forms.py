@@ -6,6 +6,7 @@ from typing import Any
 
 from vlmcli.render.forms import (
     ask,
+    attribute,
     cache,
     choose,
     classify,
@@ -22,6 +23,7 @@ from vlmcli.render.forms import (
 )
 from vlmcli.render.forms.form import Form
 from vlmcli.types.ask import Answer
+from vlmcli.types.attribute import Attribution
 from vlmcli.types.cache import Cleared, FeatureCache
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
@@ -39,6 +41,7 @@ from vlmcli.types.zeroshot import Zeroshot
 _FORMS: dict[type, Form[Any]] = {
     Answer: ask.FORM,
     Anatomy: inspect.FORM,
+    Attribution: attribute.FORM,
     Catalogue: models.CATALOGUE,
     Choices: choose.FORM,
     Classification: classify.FORM,
