@@ -11,7 +11,6 @@ from vlmcli.cli.checks import within
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
 from vlmcli.cli.page import PageOptions
 from vlmcli.cli.prompt import ready
-from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
 from vlmcli.types.attribute import METHODS, Method
 
@@ -70,15 +69,12 @@ def attribute(
     """
     if answer is not None and not answer:
         raise UsageError("the answer is empty")
-    from vlmcli.render.progress import Progress
-
     if out is not None:
         from vlmcli.inputs.outputs import check_output
 
         check_output(out, ".png", force=page.force)
     it = ready(context, "attribute", words, prompt, model, output, _EXAMPLE, page)
-    bar = Progress(Runtime.of(context).stderr, quiet=output.quiet)
-    try:
+    with it.progress("attribute") as tick:
         result = it.vlm.attribute(
             *it.asked,
             answer or "",
@@ -88,11 +84,9 @@ def attribute(
             grid=grid,
             batch_size=batch_size,
             judge=not no_auc,
-            tick=lambda done, total: bar.show("attribute", done, total),
+            tick=tick,
             **it.how,
         )
-    finally:
-        bar.clear()
     it.sink.show(result)
     if out is not None:
         from vlmcli.inputs.outputs import replacing

@@ -21,8 +21,8 @@ from vlmcli.tasks.attribute import faithfulness as faith
 from vlmcli.tasks.attribute import occlusion, reliance, slots
 from vlmcli.tasks.attribute.attention import attention
 from vlmcli.tasks.attribute.tam import tam
-from vlmcli.tasks.attribute.trial import Tick, Trial, Work
-from vlmcli.tasks.request import Request, image_infos, usage
+from vlmcli.tasks.attribute.trial import Trial, Work
+from vlmcli.tasks.request import Request, Tick, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.attribute import METHODS, AttributedToken, Attribution, Faithfulness, Grid, Method, Reliance

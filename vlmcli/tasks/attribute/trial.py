@@ -22,9 +22,7 @@ from vlmcli.inputs.spoiled import Box, cells, windows
 from vlmcli.models.changed import ChangedRows, with_features
 from vlmcli.models.places import Places, overlap, places
 from vlmcli.models.vlm import Inputs, Vlm
-
-Tick = Callable[[int, int], None]
-"""Called with how many forward passes are done, and of how many."""
+from vlmcli.tasks.request import Tick
 
 WINDOW = 0.25
 """A window is a quarter of the picture wide and high, however fine the grid: it must hide a thing to be missed."""
