@@ -73,9 +73,9 @@ def test_selecting_a_token_changes_the_map(look: Look) -> None:
     tab = look(pages.mapped())
     assert blocks(painted(tab)) == {(0, 0): 255}, "the map of the whole answer comes first"
     tab.click('[data-token="1"]')
-    assert blocks(painted(tab)) == {(1, 1): 128}, "on the scale that all maps share"
+    assert blocks(painted(tab)) == {(1, 1): 255}
     tab.click('[data-token="2"]')
-    assert blocks(painted(tab)) == {(2, 3): 64}
+    assert blocks(painted(tab)) == {(2, 3): 128}, "on the scale that the maps of tokens share"
     assert tab.evaluate("document.querySelector('#which').value") == "2"
     tab.click('[data-token="2"]')
     assert blocks(painted(tab)) == {(0, 0): 255}, "selecting it again lets it go"
@@ -85,7 +85,7 @@ def test_what_was_selected_stays_while_others_are_hovered(look: Look) -> None:
     tab = look(pages.mapped())
     tab.click('[data-token="2"]')
     tab.hover('[data-token="1"]')
-    assert "·blue" in tab.text(".expected") and blocks(painted(tab)) == {(2, 3): 64}
+    assert "·blue" in tab.text(".expected") and blocks(painted(tab)) == {(2, 3): 128}
     tab.hover("h1")
     assert "·heart" in tab.text(".expected")
 
@@ -106,17 +106,19 @@ def test_where_there_is_no_map_of_the_whole_the_first_token_with_one_is_selected
 def test_a_map_chosen_by_name_selects_its_token(look: Look) -> None:
     tab = look(pages.mapped())
     tab.evaluate("(which.value = '2', which.dispatchEvent(new Event('input')))")
-    assert blocks(painted(tab)) == {(2, 3): 64} and "·heart" in tab.text(".expected")
+    assert blocks(painted(tab)) == {(2, 3): 128} and "·heart" in tab.text(".expected")
     tab.evaluate("(which.value = '', which.dispatchEvent(new Event('input')))")
     assert painted(tab) == []
 
 
 def test_how_maps_look_can_be_changed(look: Look) -> None:
     tab = look(pages.mapped())
-    tab.click('[data-token="1"]')
     assert (tab.text("#low"), tab.text("#high")) == ("0", "4 nats")
+    tab.click('[data-token="2"]')
+    assert (tab.text("#low"), tab.text("#high")) == ("-2 nats", "2 nats")
     tab.click("#own")
-    assert blocks(painted(tab)) == {(1, 1): 255} and tab.text("#high") == "2 nats"
+    assert blocks(painted(tab)) == {(2, 3): 255} and tab.text("#high") == "1 nats"
+    tab.click('[data-token="1"]')
     tab.evaluate("(look.value = 'light', look.dispatchEvent(new Event('input')))")
     dark = blocks(painted(tab))
     assert (1, 1) not in dark and len(dark) == pages.SIDE**2 - 1, "a spotlight darkens everything else"
@@ -150,7 +152,7 @@ def test_arrow_keys_go_from_token_to_token_and_enter_selects(look: Look) -> None
     tab.press("ArrowLeft")
     assert "·blue" in tab.text(".expected")
     tab.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", text="\r")
-    assert blocks(painted(tab)) == {(1, 1): 128}
+    assert blocks(painted(tab)) == {(1, 1): 255}
 
 
 def test_text_from_models_and_files_stays_text(look: Look) -> None:

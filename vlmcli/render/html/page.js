@@ -15,15 +15,16 @@
   // ---- Heat maps ----
 
   const canvases = [...document.querySelectorAll("canvas.map")];
-  const owned = new Set(data.tokens.flat().map((token) => token.map).filter((map) => map !== null));
+  const owned = new Set(data.tokens.flat().map((token) => token.map).filter((map) => data.maps[map]));
   const base = data.maps.findIndex((_, number) => !owned.has(number)); // the map of the whole answer
-  const commonPeak = Math.max(0, ...data.maps.map((map) => map.peak ?? 0));
+  const tokensPeak = Math.max(0, ...[...owned].map((number) => data.maps[number].peak));
   let shownMap = null;
 
   const format = (value) => (value === null ? "no value" : Number(value.toPrecision(3)).toString());
 
+  // Tokens are compared with each other, so their maps share a scale; the whole answer's is the sum of theirs.
   function peakOf(map) {
-    return find("own")?.checked ? map.peak : commonPeak;
+    return owned.has(data.maps.indexOf(map)) && !find("own")?.checked ? tokensPeak : map.peak;
   }
 
   // One pixel a block; the style sheet stretches the canvas over the picture. share: -1 to 1.
@@ -55,7 +56,7 @@
     const peak = peakOf(map);
     const unit = map.unit ? ` ${map.unit}` : "";
     const signed = map.signed && find("look").value === "heat";
-    find("low").textContent = signed ? `−${format(peak)}${unit}` : `${map.signed ? "≤ " : ""}0`;
+    find("low").textContent = signed ? `-${format(peak)}${unit}` : `${map.signed ? "≤ " : ""}0`;
     find("high").textContent = `${format(peak)}${unit}`;
     find("ramp").className = `ramp ${find("look").value}${signed ? " signed" : ""}`;
   }

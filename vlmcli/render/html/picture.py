@@ -84,7 +84,7 @@ def _caption(name: str, picture: Picture, info: ImageInfo | None) -> str:
 
 def _controls(maps: tuple[HeatMap, ...]) -> str:
     options = "".join(f'<option value="{number}">{text(heat.title)}</option>' for number, heat in enumerate(maps))
-    scale = '<label><input type="checkbox" id="own"> own scale</label>' if len(maps) > 1 else ""
+    scale = '<label><input type="checkbox" id="own"> own scale</label>' if len(maps) > 2 else ""
     return (
         '<div class="controls" id="controls" hidden>'
         f'<label class="which">Map <select id="which">{options}<option value="">none</option></select></label>'
