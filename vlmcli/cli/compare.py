@@ -74,14 +74,15 @@ def compare(
     text = add_piped_text(runtime, sink, request)
     if text is None:
         raise no_prompt
-    sink, images = page.open(sink, "compare", _Reader(settled), request.images, text, prompt.system)
+    shown = (*request.images, *(others or ()))
+    sink, images = page.open(sink, "compare", _Reader(settled), shown, text, prompt.system)
     result = runtime.compare(
-        images,
+        images[: len(request.images)],
         text,
         answer or "",
         other_model=with_model,
         other_dtype=None if with_dtype is None else checks.dtype(with_dtype),
-        other_images=others,
+        other_images=images[len(request.images) :] if others else None,
         other_prompt=with_prompt,
         answer_only=answer_only,
         max_tokens=max_tokens,

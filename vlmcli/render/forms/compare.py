@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import Event, Form, as_lines
-from vlmcli.render.html.sections import Content, Run, Tabled
+from vlmcli.render.html.sections import Content, PageToken, Run, Tabled, Tokens
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import SCHEMA_VERSION, Object, clean, finite, image_object, model_object, usage_object
 from vlmcli.render.table import Column, Table
@@ -152,10 +154,30 @@ def _after(notes: Notes, result: Compared) -> None:
 
 
 def _page(result: Compared) -> tuple[Run, Content]:
-    """The pictures of the page are the first side's."""
-    first, second = result.sides
-    run = Run((first.model, second.model), first.images, first.usage, result.timings_ms)
-    return run, Content((Tabled("Two sides", tuple(compare_tables(result, PAGE))),))
+    """The answer that both read, a token at a time as the first finds it; below it what the terminal shows."""
+    one, other = result.sides
+    images = one.images if one.images == other.images else (*one.images, *other.images)
+    run = Run((one.model, other.model), images, one.usage, result.timings_ms)
+    before = [position for position in result.positions if position.next_token is not None and position.logprobs]
+    tokens = tuple(_read(position) for position in before if position.part == "answer" or position is _last(result))
+    sections = (Tokens("The answer that both read", tokens),) if tokens else ()
+    return run, Content((*sections, Tabled("Compared", tuple(compare_tables(result, PAGE)))))
+
+
+def _last(result: Compared) -> ComparedPosition | None:
+    """The last position of the prompt: what follows it is the answer's first token."""
+    return next((position for position in reversed(result.positions) if position.part == "prompt"), None)
+
+
+def _read(position: ComparedPosition) -> PageToken:
+    first, second = position.logprobs or (math.nan, math.nan)
+    words = (shown(word, PAGE) for word in position.words)
+    details = (
+        ("by the second", probability(second)),
+        ("KL", f"{position.kl:.4g} nats"),
+        ("likeliest", " / ".join(dict.fromkeys(words))),
+    )
+    return PageToken(position.next_token or "", logprob=first, details=details)
 
 
 FORM: Form[Compared] = Form(as_lines(compare_tables), compared_object, _events, _before, _after, _page)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlmcli.render.forms.form import Event, as_lines, result_form
-from vlmcli.render.html.sections import Content, Curve, Point, Tabled
+from vlmcli.render.html.sections import Content, Curve, Mark, PageToken, Point, Tabled, Tokens
 from vlmcli.render.objects import Object, clean, finite, result_object
-from vlmcli.render.table import Column, Table
+from vlmcli.render.table import Column, Table, without_column
 from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import BAR_CELLS, bar, percent, probability, shown
 from vlmcli.types.knockout import Knockout, Window
@@ -95,9 +95,20 @@ def _events(result: Knockout) -> Iterator[Event]:
 
 
 def _page(result: Knockout) -> Content:
-    points = tuple(Point(_blocks(window), window.probability) for window in result.windows)
-    curve = Curve("Probability by the blocks that cannot look", points, Point("nothing cut", result.probability))
-    return Content((curve, Tabled("Windows", (knockout_table(result, PAGE),))))
+    tokens = tuple(PageToken(token.token, logprob=token.logprob) for token in result.tokens)
+    points = tuple(Point(f"block {_blocks(window)}", window.probability) for window in result.windows)
+    level = Point("nothing cut", result.probability)
+    table = knockout_table(result, PAGE)
+    everywhere = f"cut in all blocks: {probability(result.everywhere.logprob)}; the line: nothing cut"
+    marks = () if result.box is None else (Mark(result.box, "cut off"),)
+    return Content(
+        (
+            Tokens("Answer", tokens),
+            Curve("Probability by the blocks that are cut", points, level, (everywhere, _METHOD)),
+            Tabled("Window by window", (without_column(table, 2),), folded=True),
+        ),
+        marks=marks,
+    )
 
 
 FORM = result_form(as_lines(_tables), knockout_object, _events, page=_page)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from vlmcli.render.forms.form import Event, as_lines, result_form
-from vlmcli.render.html.sections import Content, Tabled
+from vlmcli.render.html.sections import Content, Word, Words
 from vlmcli.render.objects import Object, clean, finite, result_object, top_object
 from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import probability, shown, top_text
 from vlmcli.types.lens import Lens, LensPosition
+from vlmcli.types.result import TopToken
 
 _COLUMNS = 8
 """Layers side by side on a screen."""
+_AGREES = "agrees: the share of these positions at which the layer's likeliest word is that of the last"
 
 
 def lens_table(result: Lens, terminal: Terminal) -> Table:
@@ -43,19 +46,21 @@ def _title(layer: int, blocks: int) -> str:
 
 
 def _row(position: LensPosition, near: bool, chosen: Sequence[int], terminal: Terminal) -> tuple[str, ...]:
-    token = shown(position.token, terminal) if position.token or position.kind == "text" else "<image>"
     nearest = " ".join(f"{shown(word.token, terminal)} {word.cosine:.2f}" for word in position.nearest)
     layers = (
         " ".join(f"{top_text(top, terminal)} {probability(top.logprob)}" for top in position.layers[i]) for i in chosen
     )
-    return (str(position.index), token, *([nearest] if near else []), *layers)
+    return (str(position.index), _token(position, terminal), *([nearest] if near else []), *layers)
+
+
+def _token(position: LensPosition, terminal: Terminal) -> str:
+    return shown(position.token, terminal) if position.token or position.kind == "text" else "<image>"
 
 
 def _left_out(result: Lens, chosen: Sequence[int]) -> tuple[str, ...]:
-    agrees = "agrees: the share of these positions at which the layer's likeliest word is that of the last"
     if len(chosen) == len(result.layers):
-        return (agrees,)
-    return (agrees, f"{len(chosen)} of {len(result.layers)} layers: --layers chooses others, --json has all")
+        return (_AGREES,)
+    return (_AGREES, f"{len(chosen)} of {len(result.layers)} layers: --layers chooses others, --json has all")
 
 
 def lens_object(result: Lens) -> Object:
@@ -93,7 +98,25 @@ def _events(result: Lens) -> Iterator[Event]:
 
 
 def _page(result: Lens) -> Content:
-    return Content((Tabled("What each layer would say next", (lens_table(result, PAGE),)),))
+    """Every layer that was asked for: a page can be scrolled."""
+    near = any(position.nearest for position in result.positions)
+    heads = tuple(_title(layer, result.blocks) for layer in result.layers)
+    rows = tuple((_names(position, near), tuple(map(_words, position.layers))) for position in result.positions)
+    agreement = tuple(Word(f"{100 * share:.0f}%", 0.0) for share in result.agreement)
+    last = (("", "agrees", *([""] if near else [])), agreement)
+    names = ("index", "token", *(["nearest"] if near else []))
+    notes = (_AGREES, *result.notes)
+    return Content((Words("Layer by layer", names, heads, (*rows, last), notes),))
+
+
+def _names(position: LensPosition, near: bool) -> tuple[str, ...]:
+    nearest = " ".join(f"{shown(word.token, PAGE)} {word.cosine:.2f}" for word in position.nearest)
+    return (str(position.index), _token(position, PAGE), *([nearest] if near else []))
+
+
+def _words(tops: tuple[TopToken, ...]) -> Word:
+    every = ", ".join(f"{top_text(top, PAGE)} {probability(top.logprob)}" for top in tops)
+    return Word(top_text(tops[0], PAGE), math.exp(tops[0].logprob), every)
 
 
 FORM = result_form(as_lines(_tables), lens_object, _events, page=_page)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from vlmcli.render.forms.form import Event, result_form
-from vlmcli.render.html.sections import Content, Segment, Stages
+from vlmcli.render.html.sections import Content, PageToken, Segment, Stages, Tokens
 from vlmcli.render.objects import Object, clean, finite, result_object
 from vlmcli.render.table import Column, Table, table_lines
 from vlmcli.render.terminal import PAGE, Terminal
@@ -122,16 +122,16 @@ def _events(result: Trace) -> Iterator[Event]:
 
 
 def _page(result: Trace) -> Content:
-    steps = [stage.ms or 0.0 for stage in result.stages if stage.name == "step"]
-    times = [(stage.name, stage.ms) for stage in result.stages if stage.name != "step" and stage.ms is not None]
-    section = Stages(
-        "Stages",
-        tuple(Segment(run.kind, run.count) for run in result.sequence),
-        (*times, *((("steps", sum(steps)),) if steps else ())),
-        stages_table(result, PAGE),
-        result.notes,
-    )
-    return Content((section,))
+    segments = tuple(Segment(run.kind, run.count) for run in result.sequence)
+    times: dict[str, float] = {}
+    for stage in result.stages:
+        if stage.ms is not None:
+            times[stage.name] = times.get(stage.name, 0.0) + stage.ms
+    steps = sum(stage.name == "step" for stage in result.stages)
+    timings = tuple((f"{steps} steps" if name == "step" and steps > 1 else name, ms) for name, ms in times.items())
+    said = tuple(PageToken(stage.token) for stage in result.stages if stage.token is not None)
+    answer = (Tokens("Answer", said),) if said else ()
+    return Content((*answer, Stages("Stages", segments, timings, stages_table(result, PAGE), result.notes)))
 
 
 FORM = result_form(_lines, trace_object, _events, page=_page)
