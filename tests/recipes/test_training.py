@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from recipes.picturebook import parts, tokenizer, train
 from recipes.picturebook.data import (
@@ -21,7 +22,7 @@ from recipes.picturebook.data import (
     patch_labels,
     pixels_of,
 )
-from recipes.picturebook.export import image_processor
+from recipes.picturebook.export import export, image_processor
 from recipes.picturebook.scenes import COLOURS, SHAPES, draw
 from tests.recipes.test_scenes import item, scene_with
 
@@ -99,7 +100,9 @@ def test_claims_are_marked_true_by_the_scene() -> None:
 
 
 def _options(out: Path) -> argparse.Namespace:
-    return argparse.Namespace(out=out, device="cpu", seed=1, workers=0, scale=1.0, until="encoder")
+    return argparse.Namespace(
+        out=out, device="cpu", seed=1, workers=0, scale=1.0, start=None, since="encoder", until="encoder"
+    )
 
 
 def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +127,16 @@ def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, mo
     resumed, _, _ = train.train(_options(tmp_path / "parts"))
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), f"{name} differs: the state that was saved is not complete"
+
+
+def test_goes_on_from_exported_checkpoints(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "WIDTH", 32)
+    monkeypatch.setitem(train.PLANS, "encoder", train.Plan(1, 2, 1e-3, warmup=1))
+    shutil.copytree(vocabulary, tmp_path / "tokenizer")
+    export(*train.train(_options(tmp_path)), tmp_path)
+    monkeypatch.setattr(train, "run_stage", lambda *_: None)
+    options = argparse.Namespace(**vars(_options(tmp_path)) | {"start": tmp_path, "since": "finish", "until": "finish"})
+    dual, llava, _ = train.train(options)
+    for model, name in ((dual, "picturebook-dual"), (llava, "picturebook")):
+        stored = load_file(tmp_path / name / "model.safetensors")
+        assert all(torch.equal(model.state_dict()[key], value.float()) for key, value in stored.items())
