@@ -272,7 +272,8 @@ def attribution(
     """An answer of ``texts``, of whose map the second row's first cell is the strongest."""
     reliance = Reliance(blank, 0.25, -0.125)
     tokens = tuple(
-        AttributedToken(i, 7 + i, text, text.encode(), math.log(0.5), reliance, grid) for i, text in enumerate(texts)
+        AttributedToken(i, 7 + i, text, text.encode(), math.log(0.5), 1, 1.5, (top(" red", 0.75),), reliance, grid)
+        for i, text in enumerate(texts)
     )
     faithfulness = Faithfulness(0.1, 0.9, 0.4, 0.5, steps=4, orders=3) if judged else None
     return Attribution(

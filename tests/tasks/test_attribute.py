@@ -25,7 +25,7 @@ from vlmcli.models.places import slots_of
 from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.attribute import slots
 from vlmcli.tasks.attribute.faithfulness import STEPS
-from vlmcli.tasks.attribute.task import attribute
+from vlmcli.tasks.attribute.task import ALTERNATIVES, attribute
 from vlmcli.tasks.attribute.trial import Work
 from vlmcli.tasks.request import Request
 from vlmcli.tasks.score import score
@@ -60,9 +60,10 @@ def test_every_method_on_every_kind_of_fusion(model: Any, family: str, method: A
     assert (len(result.grid), len(result.grid[0])) == (2, 3)
     assert all(math.isfinite(value) for row in result.grid for value in row)
     assert any(value != 0 for row in result.grid for value in row)
-    scored = score(vlm, asked, "a cat", end=False)
+    scored = score(vlm, asked, "a cat", k=ALTERNATIVES, end=False)
     assert [token.id for token in result.tokens] == [token.id for token in scored.tokens]
     assert [token.logprob for token in result.tokens] == pytest.approx([t.logprob for t in scored.tokens], abs=1e-4)
+    assert [(token.rank, token.top) for token in result.tokens] == [(t.rank, t.top) for t in scored.tokens]
     whole = torch.tensor([token.grid for token in result.tokens]).sum(0)
     assert torch.allclose(whole, torch.tensor(result.grid), atol=1e-5), "the grid is the sum of the tokens' maps"
 

@@ -75,13 +75,13 @@ def _tokens(
 ) -> Iterator[ScoredToken]:
     """The tokens of the answer, then the likeliest of those that end it, if there are any."""
     for index, token_id in enumerate(ids):
-        yield _token(vlm, index, token_id, next(distributions), k)
+        yield scored_token(vlm, index, token_id, next(distributions), k)
     if ends:
         last = next(distributions)  # [V]
-        yield _token(vlm, len(ids), max(sorted(ends), key=lambda token_id: float(last[token_id])), last, k)
+        yield scored_token(vlm, len(ids), max(sorted(ends), key=lambda token_id: float(last[token_id])), last, k)
 
 
-def _token(vlm: Vlm, index: int, token_id: int, before: Tensor, k: int) -> ScoredToken:
+def scored_token(vlm: Vlm, index: int, token_id: int, before: Tensor, k: int) -> ScoredToken:
     """One token and the log-probabilities [V] that the model had before it."""
     return ScoredToken(
         index=index,

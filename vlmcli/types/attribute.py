@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from vlmcli.types.picture import Picture
-from vlmcli.types.result import ImageInfo, ModelInfo, Usage
+from vlmcli.types.result import ImageInfo, ModelInfo, TopToken, Usage
 
 Method = Literal["occlusion", "ablation", "gradient", "integrated", "attention", "tam"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -30,13 +30,19 @@ class Reliance:
 
 @dataclass(frozen=True, slots=True)
 class AttributedToken:
-    """One token of the answer: what the model gave it, what the image adds, and its own map."""
+    """One token of the answer: what the model gave it, what the image adds, and its own map.
+
+    ``rank`` 1 is the likeliest; ``entropy`` and ``top`` describe the whole distribution that it was taken from.
+    """
 
     index: int
     id: int
     token: str
     bytes: bytes
     logprob: float
+    rank: int
+    entropy: float
+    top: tuple[TopToken, ...]
     reliance: Reliance
     grid: Grid
 

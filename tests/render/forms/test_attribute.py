@@ -46,7 +46,8 @@ def test_json_has_the_documented_fields() -> None:
     assert {"text", "method", "meaning", "of", "token", "peak", "reliance", "faithfulness", "tokens"} <= written.keys()
     assert {"schema_version", "model", "images", "usage", "timings_ms", "notes"} <= written.keys()
     assert written["token"] is None and written["method"] in METHODS
-    assert set(written["tokens"][1]) == {"index", "token", "id", "logprob", "bytes", "reliance", "grid"}
+    scored = {"index", "token", "id", "logprob", "rank", "entropy", "bytes", "top_logprobs"}
+    assert set(written["tokens"][1]) == {*scored, "reliance", "grid"}
     assert set(written["faithfulness"]) >= {"deletion", "insertion", "random_deletion", "random_insertion"}
     assert json.loads(shown(values.attribution("a", judged=False), "json")[0])["faithfulness"] is None
 

@@ -211,6 +211,11 @@ def test_pages_of_real_results_work_too(look: Look) -> None:
         values.choices("yes", "no"),
         values.zeroshot(images=2),
         values.classification(),
+        values.attribution("A", " red"),
+        values.trace(),
+        values.lens(),
+        values.knockout(box=(0.0, 0.0, 9.0, 9.0)),
+        values.compared(),
     )
     for result in results:
         tab = look(result_html(result, asked))

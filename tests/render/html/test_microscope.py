@@ -49,3 +49,20 @@ def test_compare_shows_the_answer_as_the_first_reads_it_with_the_second_beside()
     assert (token.token, token.logprob) == (" red", -0.5)
     assert dict(token.details) == {"by the second": "0.00%", "KL": "inf nats", "likeliest": "·red"}
     assert [type(section) for section in content(values.compared(same_tokenizer=False)).sections] == [Tabled]
+
+
+def test_attribute_has_a_map_of_the_whole_answer_and_one_of_each_token_with_alternatives() -> None:
+    page = content(values.attribution("a", " cat"))
+    answer, _ = page.sections
+    assert isinstance(answer, Tokens)
+    assert [heat.title for heat in page.maps] == ["occlusion: the answer", "occlusion: a", "occlusion: ·cat"]
+    assert [token.map for token in answer.tokens] == [1, 2] and page.maps[0].unit == "nats"
+    assert answer.tokens[0].top and answer.tokens[0].rank == 1
+    assert ("image, against blank", "+3.000 nats") in answer.tokens[0].details
+    assert any("better" in note for note in answer.notes), "how far the map can be trusted stands beside it"
+
+
+def test_a_map_that_says_little_says_so_on_the_page() -> None:
+    answer, _ = content(values.attribution("a", blank=0.01, notes=("the batch size was lowered to 2",))).sections
+    assert isinstance(answer, Tokens)
+    assert "came from the language model" in answer.notes[-1] and "lowered to 2" in answer.notes[-2]

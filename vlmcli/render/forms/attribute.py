@@ -8,7 +8,7 @@ from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import Event, result_form
 from vlmcli.render.html.sections import Content, HeatMap, PageToken, Tabled, Tokens
 from vlmcli.render.notes import Notes
-from vlmcli.render.objects import Object, clean, finite, result_object
+from vlmcli.render.objects import Object, clean, finite, result_object, top_object
 from vlmcli.render.overlay import half_blocks, shades
 from vlmcli.render.table import Column, Table, table_lines
 from vlmcli.render.terminal import PAGE, Terminal
@@ -97,7 +97,10 @@ def token_object(token: AttributedToken, grid: bool = True) -> Object:
         "token": clean(token.token),
         "id": token.id,
         "logprob": finite(token.logprob),
+        "rank": token.rank,
+        "entropy": finite(token.entropy),
         "bytes": list(token.bytes),
+        "top_logprobs": [top_object(top) for top in token.top],
         "reliance": {
             "blank": finite(token.reliance.blank),
             "noised": finite(token.reliance.noised),
@@ -126,14 +129,20 @@ def _events(result: Attribution) -> Iterator[Event]:
     return (("token", token_object(token)) for token in result.tokens)
 
 
+def _remarks(result: Attribution) -> tuple[str, ...]:
+    """What has to be known before anybody believes the map."""
+    if result.reliance >= _LITTLE:
+        return result.notes
+    little = (
+        f"the image adds {result.reliance:.2f} nats a token: {one_line(repr(result.text))} came from the language "
+        "model, and the map says little"
+    )
+    return (*result.notes, little)
+
+
 def _after(notes: Notes, result: Attribution) -> None:
-    for text in result.notes:
+    for text in _remarks(result):
         notes.note(text)
-    if result.reliance < _LITTLE:
-        notes.note(
-            f"the image adds {result.reliance:.2f} nats a token: {one_line(repr(result.text))} came from the language "
-            "model, and the map says little"
-        )
 
 
 def _page(result: Attribution) -> Content:
@@ -147,10 +156,14 @@ def _page(result: Attribution) -> Content:
     maps = [heat(f"{result.method}: {_subject(result)}", result.grid)]
     maps += [heat(f"{result.method}: {shown(token.token, PAGE)}", token.grid) for token in result.tokens]
     tokens = tuple(
-        PageToken(token.token, token.bytes, token.logprob, map=number, details=_details(token.reliance))
+        PageToken(
+            *(token.token, token.bytes, token.logprob, token.rank, token.entropy, token.top, number),
+            details=_details(token.reliance),
+        )
         for number, token in enumerate(result.tokens, start=1)
     )
-    notes = (MEANINGS[result.method], *(_judged(result.faithfulness) if result.faithfulness else ()))
+    judged = _judged(result.faithfulness) if result.faithfulness else ()
+    notes = (f"the map: {MEANINGS[result.method]}", *judged, *_remarks(result))
     table = Tabled("Token by token", (_tokens_table(result, PAGE),), folded=True)
     return Content((Tokens("Answer", tokens, notes), table), tuple(maps))
 

@@ -23,13 +23,16 @@ from vlmcli.tasks.attribute.attention import attention
 from vlmcli.tasks.attribute.tam import tam
 from vlmcli.tasks.attribute.trial import Trial, Work
 from vlmcli.tasks.request import Request, Tick, image_infos, usage
-from vlmcli.tasks.score import check_answer
+from vlmcli.tasks.score import check_answer, scored_token
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.attribute import METHODS, AttributedToken, Attribution, Faithfulness, Grid, Method, Reliance
 from vlmcli.types.chat import Sampling
+from vlmcli.types.score import ScoredToken
 
 GRID = 8
 BATCH_SIZE = 8
+ALTERNATIVES = 5
+"""To each token of the answer."""
 MAX_TOKENS = 64
 """Of the model's own answer; one that was given may be as long as it likes."""
 
@@ -83,7 +86,8 @@ def attribute(
     watch = Stopwatch(request.load_ms)
     inputs = vlm.prepare(request.prompt)
     watch.lap("prepare")
-    ids, logprobs = _answer(vlm, inputs, answer)
+    said = _answer(vlm, inputs, answer)
+    ids, logprobs = tuple(one.id for one in said), torch.tensor([one.logprob for one in said])
     if token is not None and not 0 <= token < len(ids):
         raise UsageError(f"there is no token number {token}", hint=f"the answer has {len(ids)}, counted from 0")
     watch.lap("answer")
@@ -105,7 +109,7 @@ def attribute(
         method=method,
         token=token,
         grid=_rows(maps[chosen].sum(0)),
-        tokens=_tokens(vlm, ids, logprobs, relied, maps),
+        tokens=_tokens(said, relied, maps),
         of=of,
         faithfulness=judged,
         picture=picture(request.images[of]),
@@ -137,44 +141,43 @@ def _check(request: Request, method: Method, of: int, grid: int, batch_size: int
         raise UsageError("the batch size must be at least 1")
 
 
-def _answer(vlm: Vlm, inputs: Inputs, answer: str) -> tuple[Ids, Tensor]:
-    """The answer's tokens, without its end, and their log-probabilities [A]; of no answer, the model's own."""
+def _answer(vlm: Vlm, inputs: Inputs, answer: str) -> list[ScoredToken]:
+    """The answer's tokens, without its end; of no answer, the model's own."""
     state = prefill(vlm, inputs)
     ids: Ids = ()
     if answer:
         first = distribution(state)  # [V]
         ids = likeliest_way(vlm.tokenizer, [answer], inputs.ids, first)[0]
         check_answer(vlm, inputs, ids, len(first))
-    said = []
+    said: list[ScoredToken] = []
     limit = len(ids) or token_limit(vlm, len(inputs.ids), Sampling(max_tokens=MAX_TOKENS))
     for index in range(limit):
         before = distribution(state)  # [V]
         token_id = ids[index] if answer else int(before.argmax())
-        if not answer:
-            if token_id in vlm.eos_ids and ids:
-                break
-            ids += (token_id,)
-        said.append(float(before[token_id]))
+        if not answer and token_id in vlm.eos_ids and said:
+            break
+        said.append(scored_token(vlm, index, token_id, before, ALTERNATIVES))
         if index + 1 == limit or token_id in vlm.eos_ids:
             break
         decode_one(vlm, state, token_id)
-    return ids, torch.tensor(said)
+    return said
 
 
-def _tokens(
-    vlm: Vlm, ids: Ids, logprobs: Tensor, relied: Sequence[Reliance], maps: Tensor
-) -> tuple[AttributedToken, ...]:
+def _tokens(said: Sequence[ScoredToken], relied: Sequence[Reliance], maps: Tensor) -> tuple[AttributedToken, ...]:
     return tuple(
         AttributedToken(
-            index=index,
-            id=token_id,
-            token=vlm.vocabulary.token(token_id),
-            bytes=vlm.vocabulary.bytes(token_id),
-            logprob=float(logprobs[index]),
+            index=one.index,
+            id=one.id,
+            token=one.token,
+            bytes=one.bytes,
+            logprob=one.logprob,
+            rank=one.rank,
+            entropy=one.entropy,
+            top=one.top,
             reliance=relied[index],
             grid=_rows(maps[index]),
         )
-        for index, token_id in enumerate(ids)
+        for index, one in enumerate(said)
     )
 
 
