@@ -2,6 +2,8 @@
 # make test    everything that CI runs: linters, types, import contracts, tests
 # make check   the same without the tests
 # make format  let ruff mend what it can
+# make bench   measure vlm beside transformers and llama.cpp, and write bench/RESULTS.md; on a machine that rests
+# make bench-peers  install llama.cpp for it (built from source: some minutes)
 # make clean   remove .venv and every cache
 
 PYTHON ?= python3
@@ -22,7 +24,7 @@ endif
 DEMO := $(BIN)/.stamp-demo
 DEV := $(BIN)/.stamp-dev
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench bench-peers clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)
@@ -41,6 +43,12 @@ check: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(DEV)
+	$(BIN)/python -m bench
+
+bench-peers: $(DEV)
+	$(BIN)/python -m pip install llama-cpp-python
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
