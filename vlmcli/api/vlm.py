@@ -16,6 +16,7 @@ from vlmcli.inputs.image import LoadedImage
 from vlmcli.inputs.outputs import check_output
 from vlmcli.types.ask import AskEvent
 from vlmcli.types.attribute import Attribution, Method
+from vlmcli.types.bench import Speed
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.types.choose import YES_NO, Choices, Verdict
 from vlmcli.types.draw import Brush, DrawEvent
@@ -300,6 +301,18 @@ class VlmModel(Model):
 
         request = self._request(images, prompt, None, system, raw)
         return knockout(self.vlm, request, answer, box=box, window=window, stride=stride, tick=tick)
+
+    def bench(
+        self, images: Images = None, prompt: str = "Describe the image.", *, rounds: int = 3, tokens: int = 32
+    ) -> Speed:
+        """How long a question takes here, part by part; ``vlmcli.tasks.bench.bench`` says how it is measured.
+
+        Raises UsageError, InputError, OutOfMemory.
+        """
+        from vlmcli.tasks.bench import bench
+
+        request = self._request(images, prompt, None, None, raw=not self.vlm.has_template)
+        return bench(self.vlm, request, rounds=rounds, tokens=tokens)
 
     def _kept(self) -> Conversation | None:
         """What remembers the last prompt; None where nothing is to be kept."""

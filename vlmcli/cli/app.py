@@ -11,6 +11,7 @@ from typer.main import get_command
 from vlmcli.cli import cache, models, options
 from vlmcli.cli.ask import ask
 from vlmcli.cli.attribute import attribute
+from vlmcli.cli.bench import bench
 from vlmcli.cli.check import check
 from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
@@ -73,7 +74,7 @@ def vlm(
 
 for _command in (
     *(ask, topk, score, choose, check, attribute, trace, lens, knockout, compare),
-    *(zeroshot, embed, classify, draw, inspect, compose),
+    *(zeroshot, embed, classify, draw, inspect, bench, compose),
 ):
     app.command(cls=WordsCommand)(grouped(_command))
 app.add_typer(models.app, name="models")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"ask": "vlm", "topk": "vlm", "zeroshot": "dual", "embed": "dual", "classify": "classifier"}
 _KINDS |= {"score": "vlm", "choose": "vlm", "check": "vlm", "attribute": "vlm", "draw": "vlm"}
-_KINDS |= {"trace": "vlm", "lens": "vlm", "knockout": "vlm"}
+_KINDS |= {"trace": "vlm", "lens": "vlm", "knockout": "vlm", "bench": "vlm"}
 """The commands that need a model, and the kind whose default model they take."""
 
 

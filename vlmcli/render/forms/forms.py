@@ -7,6 +7,7 @@ from typing import Any
 from vlmcli.render.forms import (
     ask,
     attribute,
+    bench,
     cache,
     choose,
     classify,
@@ -24,6 +25,7 @@ from vlmcli.render.forms import (
 from vlmcli.render.forms.form import Form
 from vlmcli.types.ask import Answer
 from vlmcli.types.attribute import Attribution
+from vlmcli.types.bench import Speed
 from vlmcli.types.cache import Cleared, FeatureCache
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
@@ -54,6 +56,7 @@ _FORMS: dict[type, Form[Any]] = {
     ModelEntry: models.ENTRY,
     Removed: models.REMOVED,
     Scored: score.FORM,
+    Speed: bench.FORM,
     TopK: topk.FORM,
     Trace: trace.FORM,
     Verdict: choose.VERDICT,
