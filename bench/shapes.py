@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers as hf
 from PIL import Image
+from transformers.initialization import no_init_weights
 
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.torchvision_shim import mend_torchvision
@@ -48,8 +49,7 @@ def llava(encoder: str, dtype: torch.dtype) -> Vlm:
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
     )
-    torch.manual_seed(0)
-    model = hf.LlavaForConditionalGeneration(config).to(dtype).eval()
+    model = _filled(hf.LlavaForConditionalGeneration, config, dtype)
     return Vlm(model, processor, ModelInfo("bench", None, str(dtype).removeprefix("torch."), "cpu"))
 
 
@@ -58,11 +58,23 @@ def save_decoder(folder: Path, layers: int = 30, width: int = 576) -> Path:
     words = hf.AutoTokenizer.from_pretrained(BUILTIN / "picturebook", local_files_only=True)
     shape = {**_DECODER, "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 8 * width // 3}
     config = hf.LlamaConfig(**shape, vocab_size=49152, eos_token_id=None)
-    torch.manual_seed(0)
-    hf.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    _filled(hf.LlamaForCausalLM, config, torch.bfloat16).save_pretrained(folder)
     words.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     words.save_pretrained(folder)
     return folder
+
+
+def _filled(kind: Any, config: Any, dtype: torch.dtype) -> Any:
+    """A model whose weights are one block of random numbers over and over: real ones take minutes to draw."""
+    with no_init_weights():
+        model = kind(config).to(dtype).eval()
+    block = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)).to(dtype) * 0.02
+    for parameter in model.parameters():
+        flat = parameter.data.view(-1)
+        for start in range(0, len(flat), len(block)):
+            part = flat[start : start + len(block)]
+            part.copy_(block[: len(part)])
+    return model
 
 
 def question(seed: int = 0, text: str = "What colour is the star in the picture?") -> Prompt:

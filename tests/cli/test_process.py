@@ -48,7 +48,7 @@ def heavy_imports(done: subprocess.CompletedProcess[str]) -> list[str]:
         ("--help",),
         (),
         *((verb, "--help") for verb in ("ask", "topk", "zeroshot", "embed", "classify", "inspect", "compose", "pull")),
-        *((verb, "--help") for verb in ("models", "score", "choose", "check")),
+        *((verb, "--help") for verb in ("models", "score", "choose", "check", "bench")),
         ("ask", "no-such-file.jpg", "What?"),
     ],
 )
