@@ -124,6 +124,16 @@ def test_how_maps_look_can_be_changed(look: Look) -> None:
     assert (1, 1) not in dark and len(dark) == pages.SIDE**2 - 1, "a spotlight darkens everything else"
 
 
+def test_under_heat_the_picture_fades_and_under_nothing_it_does_not(look: Look) -> None:
+    tab = look(pages.mapped())
+    faded = "document.querySelector('.frame img').style.filter"
+    assert tab.evaluate(faded) == "grayscale(0.9)"
+    tab.evaluate("(strength.value = 0, strength.dispatchEvent(new Event('input')))")
+    assert tab.evaluate(faded) == "grayscale(0)"
+    tab.click('[data-token="0"]')
+    assert tab.evaluate(faded) == "", "there is no map of this token"
+
+
 def test_the_block_under_the_pointer_is_named_with_its_number(look: Look) -> None:
     tab = look(pages.mapped())
     tab.click('[data-token="2"]')

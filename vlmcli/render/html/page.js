@@ -36,6 +36,10 @@
 
   function paint(canvas, map) {
     const grid = map?.grids[canvas.dataset.image] ?? null;
+    const strength = find("strength").value / 100;
+    // Under heat the picture fades to grey: then every colour is the map's.
+    const faded = grid && find("look").value === "heat";
+    canvas.parentElement.querySelector("img").style.filter = faded ? `grayscale(${strength})` : "";
     canvas.hidden = grid === null;
     if (grid === null) return;
     canvas.height = grid.length;
@@ -49,7 +53,7 @@
       pixels.data.set(colour(share, look), 4 * i);
     });
     pen.putImageData(pixels, 0, 0);
-    canvas.style.opacity = find("strength").value / 100;
+    canvas.style.opacity = strength;
   }
 
   function legend(map) {

@@ -90,7 +90,7 @@ def _controls(maps: tuple[HeatMap, ...]) -> str:
         f'<label class="which">Map <select id="which">{options}<option value="">none</option></select></label>'
         '<label>as <select id="look"><option value="heat">heat</option><option value="light">spotlight</option>'
         "</select></label>"
-        '<label class="strength">strength <input type="range" id="strength" min="0" max="100" value="75"></label>'
+        '<label class="strength">strength <input type="range" id="strength" min="0" max="100" value="90"></label>'
         f"{scale}"
         '<p class="legend"><span id="low"></span><span class="ramp" id="ramp"></span><span id="high"></span>'
         '<output id="pointed"></output></p></div>'
