@@ -55,6 +55,7 @@ def llava(encoder: str, dtype: torch.dtype) -> Vlm:
 
 def save_decoder(folder: Path, layers: int = 30, width: int = 576) -> Path:
     """A text-only checkpoint in bfloat16 of SmolLM2's shape, or a wider one, with picturebook's words."""
+    mend_torchvision()
     words = hf.AutoTokenizer.from_pretrained(BUILTIN / "picturebook", local_files_only=True)
     shape = {**_DECODER, "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 8 * width // 3}
     config = hf.LlamaConfig(**shape, vocab_size=49152, eos_token_id=None)

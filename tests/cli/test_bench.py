@@ -53,3 +53,10 @@ def test_what_makes_no_sense_is_refused() -> None:
     assert run("bench", "missing.png", model=Runner()).code == 3
     assert run("bench", "--rounds", "0", model=Runner()).code == 2
     assert run("bench", "-m", "tiny", model=FakeDual()).code == 2
+
+
+def test_a_device_map_is_handed_to_the_loader() -> None:
+    assert run("bench", "--device-map", "auto", model=Runner()).loaded[0]["device_map"] == "auto"
+    assert "device_map" not in run("bench", model=Runner()).loaded[0]
+    for wrong in (("--device-map", "balanced"), ("--device-map", "auto", "--device", "cpu")):
+        assert run("bench", *wrong, model=Runner()).code == 2

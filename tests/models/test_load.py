@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from vlmcli.errors import ModelError, OutOfMemory, UsageError
+from vlmcli.inputs.chat import Prompt
 from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.load import load
 from vlmcli.models.vlm import Vlm
+from vlmcli.types.chat import Message
 from vlmcli.weights.resolve import Checkpoint
 
 
@@ -51,6 +53,24 @@ def test_the_folder_may_have_any_name(folder_of: Any) -> None:
 
 def test_only_models_with_an_image_processor_see(model: Any) -> None:
     assert model("llava").sees and not model("llama").sees
+
+
+def test_a_spread_model_says_the_same(checkpoint: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with one device there is nothing to spread; the hooks for several are accelerate's."""
+    from vlmcli.models import load as loading
+
+    maps, read = [], loading._model
+    monkeypatch.setattr(loading, "_model", lambda *given: maps.append(given[-1]) or read(*given))
+    spread = load(checkpoint("llava"), device_map="auto", dtype="float32")
+    assert isinstance(spread, Vlm) and maps == ["auto"]
+    prompt = Prompt((Message("user", "What is it?", 1),), (tiny.picture(0, (40, 40)),))
+    ours, theirs = (vlm.prefill(vlm.prepare(prompt)).logits.cpu() for vlm in (spread, model("llava")))
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_what_cannot_be_spread_says_so(checkpoint: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be spread"):
+        load(Checkpoint(tmp_path, "parts", None, None, gguf="a.gguf"), device_map="auto")
 
 
 def test_dtype(folder_of: Any) -> None:

@@ -28,6 +28,7 @@ def load(
     catalog: Catalog | None = None,
     progress: bool = False,
     cache: bool = True,
+    device_map: Literal["auto"] | None = None,
 ) -> VlmModel | DualModel | ClassifierModel:
     """Load a model; what kind it is, its own configuration says.
 
@@ -42,6 +43,8 @@ def load(
         progress: show a bar on stderr while a model is downloaded.
         cache: keep the features of images, in memory and on disk, and know them again. Not for a model whose weights
             you change after loading it.
+        device_map: ``auto`` spreads a model that no single device holds over all of them (by accelerate): the GPUs
+            first, then the CPU. It chooses the devices, so ``device`` stays ``auto``.
 
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
@@ -56,7 +59,7 @@ def load(
     _set_threads(threads)
     checkpoint = resolve(name, catalog, progress=progress)
     began = time.perf_counter()
-    loaded = load_checkpoint(checkpoint, device, dtype, features)
+    loaded = load_checkpoint(checkpoint, device, dtype, features, device_map)
     load_ms = 1000 * (time.perf_counter() - began)
     if isinstance(loaded, Dual):
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)

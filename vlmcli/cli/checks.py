@@ -46,6 +46,15 @@ def device(text: str) -> str:
     raise UsageError(f"no such device: {text!r}", "use auto, cpu, cuda, cuda:N or mps")
 
 
+def device_map(text: str, device: str | None) -> str:
+    """How a model is spread. Raises UsageError for anything but auto, and beside a device that was named."""
+    if text != "auto":
+        raise UsageError(f"no such device map: {text!r}", "use --device-map auto")
+    if device not in (None, "auto"):
+        raise UsageError("--device and --device-map exclude each other", "a map chooses the devices")
+    return text
+
+
 def dtype(text: str) -> str:
     """A number format's name. Raises UsageError for one that is not in DTYPES."""
     if text in DTYPES:

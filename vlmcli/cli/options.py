@@ -57,6 +57,10 @@ Device = Annotated[
 Dtype = Annotated[
     str | None, typer.Option("--dtype", metavar="DTYPE", help="auto, float32, bfloat16 or float16.  [env: VLM_DTYPE]")
 ]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option("--device-map", metavar="auto", help="Spread a model that no single device holds over all of them."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="CPU threads of the model.  [env: VLM_THREADS]")
 ]
@@ -151,6 +155,7 @@ class ModelOptions:
     max_pixels: MaxPixels = None
     allow_private_urls: PrivateUrls = False
     no_cache: NoCache = False
+    device_map: DeviceMap = None
 
     def settled(self) -> dict[str, Any]:
         """What ``vlmcli.api.load.load`` takes, completed from the environment and the user's config file, and checked.
@@ -167,6 +172,7 @@ class ModelOptions:
             "max_pixels": checks.pixels(setting("max_pixels", self.max_pixels, "64M")),
             "allow_private_urls": self.allow_private_urls,
             "cache": not self.no_cache,
+            **({} if self.device_map is None else {"device_map": checks.device_map(self.device_map, self.device)}),
         }
 
     def open(self, runtime: Runtime, output: OutputOptions, sink: Sink, verb: str) -> Any:

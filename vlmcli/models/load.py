@@ -12,7 +12,7 @@ import transformers
 from transformers.models.auto import modeling_auto as auto
 
 from vlmcli.catalog import Catalog
-from vlmcli.errors import ModelError, VlmError, first_line
+from vlmcli.errors import ModelError, UsageError, VlmError, first_line
 from vlmcli.inputs.chat import has_template
 from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.classifier import Classifier
@@ -48,7 +48,11 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load(
-    checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto", features: FeatureFiles | None = None
+    checkpoint: Checkpoint,
+    device: str = "auto",
+    dtype: str = "auto",
+    features: FeatureFiles | None = None,
+    device_map: Literal["auto"] | None = None,
 ) -> Vlm | Dual | Classifier:
     """Load a checkpoint onto a device.
 
@@ -57,6 +61,7 @@ def load(
         device: ``auto`` (cuda > mps > cpu), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16``, ``float16``.
         features: where the features of images are kept; None encodes an image every time.
+        device_map: ``auto`` spreads a checkpoint over all devices; not one of parts, nor a GGUF file.
 
     Raises:
         ModelError: transformers cannot load it, or weights are missing.
@@ -65,15 +70,17 @@ def load(
     """
     where = pick_device(device)
     numbers = pick_dtype(dtype, where)
+    if device_map is not None and (checkpoint.parts or checkpoint.gguf):
+        raise UsageError(f"{checkpoint.id} cannot be spread over devices", "leave --device-map out")
     with quiet(), one_line(checkpoint), memory_guard(f"loading {checkpoint.id}"):
-        check_memory(checkpoint, numbers, where, free_bytes(where))
+        check_memory(checkpoint, numbers, where, None if device_map else free_bytes(where))
         mend_torchvision()  # transformers imports it for text-only models too
         if checkpoint.parts:
             return _composed(checkpoint, numbers, where, features)
         info = _info(checkpoint, numbers, where)
         store = _store(checkpoint, info, features)
-        kind, model, processor = _read_or_try_again(checkpoint, numbers)
-        model = model.to(where)
+        kind, model, processor = _read_or_try_again(checkpoint, numbers, device_map)
+        model = model if device_map else model.to(where)
     if kind == "dual":
         return Dual(model, processor, info)
     if kind == "classifier":
@@ -81,27 +88,27 @@ def load(
     return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store)
 
 
-def _read_or_try_again(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
+def _read_or_try_again(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> tuple[Kind, Any, Any]:
     """``_read``; after a quick start a failure may only mean that something was still waiting to be loaded."""
     try:
-        return _read(checkpoint, dtype)
+        return _read(checkpoint, dtype, device_map)
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, ImportError, RuntimeError, TypeError):  # NotImplementedError: an operator on meta
         if not load_the_rest():
             raise
-        return _read(checkpoint, dtype)
+        return _read(checkpoint, dtype, device_map)
 
 
-def _read(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Kind, Any, Any]:
-    """The kind of model, the model on the CPU, and its processor; a GGUF file is always a text-only decoder."""
+def _read(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> tuple[Kind, Any, Any]:
+    """The kind of model, the model on the CPU (or spread), and its processor; a GGUF file is a text-only decoder."""
     if checkpoint.gguf:
         return "llm", *load_gguf(checkpoint.folder, checkpoint.gguf, dtype)
     learn_layout(checkpoint)
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **LOCAL)
     kind, loader = kind_of(config)
     processor = processor_of(checkpoint, kind)
-    model = _model(loader, checkpoint, dtype)
+    model = _model(loader, checkpoint, dtype, device_map)
     name_slot(model.config, processor)
     return kind, model, processor
 
@@ -181,7 +188,7 @@ def processor_of(checkpoint: Checkpoint, kind: Kind) -> Any:
     return processor
 
 
-def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> Any:
     """The weights, in eval mode, with transformers' default attention: sdpa where the family has it.
 
     Weights that are missing would be random numbers: an error, never a silent answer.
@@ -192,6 +199,7 @@ def _model(loader: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
+            device_map=device_map,
             ignore_mismatched_sizes=True,  # they are reported instead, each with its name
             **LOCAL,
         )
