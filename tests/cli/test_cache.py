@@ -46,6 +46,19 @@ def test_alone_it_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(f"  {name} " in page for name in ("ls", "rm", "prune"))
 
 
+def test_quantised_weights_are_listed_and_deleted_too() -> None:
+    keep("picturebook")
+    FeatureFiles.of_weights().write("ab" * 32, {"x": torch.zeros(100)}, ModelInfo("org/name", None, "int8", "cpu"))
+    assert {(entry["model"], entry["dtype"]) for entry in written("ls")["entries"]} == {
+        ("picturebook", "float32"),
+        ("org/name", "int8"),
+    }
+    assert written("rm", "-m", "org/name")["cleared"]["left"] == 1
+    keep("picturebook")
+    FeatureFiles.of_weights().write("ab" * 32, {"x": torch.zeros(100)}, ModelInfo("org/name", None, "int8", "cpu"))
+    assert written("prune", "--max-mb", "0")["cleared"]["left"] == 0
+
+
 def test_ls() -> None:
     keep("picturebook", "org/name")
     outcome = run("cache", "ls")

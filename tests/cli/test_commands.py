@@ -70,7 +70,7 @@ def test_options_without_effect_are_named() -> None:
 def test_model_options_are_handed_to_the_loader() -> None:
     outcome = run(
         *("ask", "What?", "-m", "tiny", "--device", "cuda:1", "--dtype", "bfloat16", "--threads", "2"),
-        *("--max-pixels", "2M", "--allow-private-urls"),
+        *("--quantize", "int8", "--max-pixels", "2M", "--allow-private-urls"),
     )
     assert outcome.loaded == [
         {
@@ -79,6 +79,7 @@ def test_model_options_are_handed_to_the_loader() -> None:
             "model": "tiny",
             "device": "cuda:1",
             "dtype": "bfloat16",
+            "quantize": "int8",
             "threads": 2,
             "max_pixels": 2_000_000,
             "allow_private_urls": True,

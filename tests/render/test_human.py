@@ -133,7 +133,7 @@ def test_verbose_tells_what_happened_on_stderr() -> None:
     assert stdout.getvalue() == "A red\n"
     for part in ("tiny (float32 on cpu)", "640x480 -> 96x96, 64 tokens", "70 tokens, 64", "2 tokens, 10.0 tokens/s"):
         assert part in told
-    assert "total 12 ms" in told
+    assert "total 12 ms" in told and "steps   as ever" in told
 
 
 def test_quiet_leaves_only_errors() -> None:

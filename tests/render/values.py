@@ -48,7 +48,7 @@ def start() -> Start:
 def answer(*texts: str, reason: str = "stop") -> Answer:
     tokens = tuple(token(i, text) for i, text in enumerate(texts))
     usage = Usage(70, 64, len(texts))
-    return Answer("".join(texts), tokens, reason, MODEL, (IMAGE,), usage, {"total": 12.5})  # type: ignore[arg-type]
+    return Answer("".join(texts), tokens, reason, MODEL, (IMAGE,), usage, {"total": 12.5}, "as ever")  # type: ignore[arg-type]
 
 
 def events(*texts: str) -> Iterator[AskEvent]:

@@ -29,6 +29,7 @@ def load(
     progress: bool = False,
     cache: bool = True,
     device_map: Literal["auto"] | None = None,
+    quantize: Literal["int8", "int4"] | None = None,
 ) -> VlmModel | DualModel | ClassifierModel:
     """Load a model; what kind it is, its own configuration says.
 
@@ -45,6 +46,7 @@ def load(
             you change after loading it.
         device_map: ``auto`` spreads a model that no single device holds over all of them (by accelerate): the GPUs
             first, then the CPU. It chooses the devices, so ``device`` stays ``auto``.
+        quantize: a decoder on a CPU reads its matrices as whole numbers of 8 or 4 bits; made once, and kept on disk.
 
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
@@ -59,7 +61,7 @@ def load(
     _set_threads(threads)
     checkpoint = resolve(name, catalog, progress=progress)
     began = time.perf_counter()
-    loaded = load_checkpoint(checkpoint, device, dtype, features, device_map)
+    loaded = load_checkpoint(checkpoint, device, dtype, features, device_map, quantize)
     load_ms = 1000 * (time.perf_counter() - began)
     if isinstance(loaded, Dual):
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)

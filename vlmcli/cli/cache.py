@@ -1,8 +1,8 @@
-"""vlm cache: the image features that are kept on disk."""
+"""vlm cache: the image features, and the quantised weights, that are kept on disk."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,14 +12,18 @@ from vlmcli.cli.groups import grouped
 from vlmcli.cli.options import QuietOptions
 from vlmcli.cli.runtime import Runtime
 
+if TYPE_CHECKING:
+    from vlmcli.models.feature_files import FeatureFiles
+
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.callback()
 def cache(context: typer.Context) -> None:
-    """Show or delete the image features that are kept on disk.
+    """Show or delete the image features and the quantised weights that are kept on disk.
 
-    An image is encoded once for a model: the next question about it skips the vision encoder.
+    An image is encoded once for a model: the next question about it skips the vision encoder. Weights are quantised
+    once: the next start with --quantize finds them.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -33,9 +37,10 @@ def list_features(
     output: QuietOptions,
 ) -> None:
     """List what is kept, the most recently used first."""
-    from vlmcli.models.feature_files import FeatureFiles
-
-    output.sink(Runtime.of(context)).show(FeatureFiles.of_user().listed())
+    features, weights = (files.listed() for files in _files())
+    if weights.entries:
+        features = features.joined(weights)
+    output.sink(Runtime.of(context)).show(features)
 
 
 @app.command("rm")
@@ -52,10 +57,9 @@ def remove_features(
     output: QuietOptions,
 ) -> None:
     """Delete what is kept, without a question."""
-    from vlmcli.models.feature_files import FeatureFiles
-
     sink = output.sink(Runtime.of(context))
-    sink.show(FeatureFiles.of_user().remove(None if model is None else _ids(model)))
+    features, weights = (files.remove(None if model is None else _ids(model)) for files in _files())
+    sink.show(features.joined(weights))
 
 
 @app.command("prune")
@@ -70,10 +74,18 @@ def prune_features(
     output: QuietOptions,
 ) -> None:
     """Delete the least recently used until the rest fits into the limit."""
+    sink = output.sink(Runtime.of(context))
+    features, weights = _files()
+    left = features.prune(None if max_mb is None else max_mb * 1_000_000)
+    rest = None if max_mb is None else max(max_mb * 1_000_000 - left.left_bytes, 0)
+    sink.show(left.joined(weights.prune(rest)))
+
+
+def _files() -> tuple[FeatureFiles, FeatureFiles]:
+    """Where features are kept, and where quantised weights are."""
     from vlmcli.models.feature_files import FeatureFiles
 
-    sink = output.sink(Runtime.of(context))
-    sink.show(FeatureFiles.of_user().prune(None if max_mb is None else max_mb * 1_000_000))
+    return FeatureFiles.of_user(), FeatureFiles.of_weights()
 
 
 def _ids(name: str) -> set[str]:

@@ -62,6 +62,13 @@ def dtype(text: str) -> str:
     raise UsageError(f"no such dtype: {text!r}", f"use {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
 
 
+def quantize(text: str | None) -> str | None:
+    """int8, int4, or None for weights as they are. Raises UsageError."""
+    if text is None or text in ("int8", "int4"):
+        return text
+    raise UsageError(f"weights cannot be quantised to {text!r}", "use int8 or int4")
+
+
 def threads(number: int | None) -> int | None:
     """A number of threads, or None for torch's own choice. Raises UsageError below 1."""
     if number is None or number >= 1:

@@ -61,6 +61,14 @@ DeviceMap = Annotated[
     str | None,
     typer.Option("--device-map", metavar="auto", help="Spread a model that no single device holds over all of them."),
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="BITS",
+        help="int8 or int4: a decoder's weights on a CPU, smaller and faster, and less exact.  [env: VLM_QUANTIZE]",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="CPU threads of the model.  [env: VLM_THREADS]")
 ]
@@ -151,6 +159,7 @@ class ModelOptions:
     model: Model = None
     device: Device = None
     dtype: Dtype = None
+    quantize: Quantize = None
     threads: Threads = None
     max_pixels: MaxPixels = None
     allow_private_urls: PrivateUrls = False
@@ -164,6 +173,7 @@ class ModelOptions:
         """
         from vlmcli.config import setting
 
+        quantize = checks.quantize(setting("quantize", self.quantize, None, str))
         return {
             "model": setting("model", self.model, None, str),
             "device": checks.device(setting("device", self.device, "auto")),
@@ -172,6 +182,7 @@ class ModelOptions:
             "max_pixels": checks.pixels(setting("max_pixels", self.max_pixels, "64M")),
             "allow_private_urls": self.allow_private_urls,
             "cache": not self.no_cache,
+            **({} if quantize is None else {"quantize": quantize}),
             **({} if self.device_map is None else {"device_map": checks.device_map(self.device_map, self.device)}),
         }
 

@@ -54,6 +54,8 @@ class Conversation:
     def prefill(self, inputs: Inputs) -> State:
         """Read a prompt, or what is new in it: the cache, and the logits [V] of the first token of the answer."""
         inputs = self._vlm.encode(inputs)
+        if self._last is not None:
+            self._vlm.steps.give_back(self._last.state)
         features = _features(inputs.tensors)
         self.shared = self._shared(inputs, features)
         if self.shared >= LEAST_SHARED:
@@ -82,6 +84,7 @@ class Conversation:
             )
             output = vlm.model(**arguments, return_dict=True)
         vlm._advance(state, output)
+        vlm.steps.prefilled(state, sees=vlm.sees)
         state.logits = state.logits[0]  # [V]
 
     def _shared(self, inputs: Inputs, features: list[Tensor] | None) -> int:

@@ -30,7 +30,8 @@ Fields = dict[str, Any]
 
 _MB = 1_000_000
 _DEFAULT_MB = 2048
-_ABOUT = "vlm_features"
+_DEFAULT_WEIGHTS_MB = 20_000
+ABOUT = "vlm_features"
 _DAMAGE = (safetensors.SafetensorError, KeyError, ValueError, TypeError, OSError)
 # A file that is being written has this long to take its place; then whoever wrote it is gone.
 _WRITING_S = 3600.0
@@ -48,10 +49,19 @@ class FeatureFiles:
     @classmethod
     def of_user(cls, environ: Mapping[str, str] = os.environ) -> FeatureFiles:
         """The user's own, as the setting ``feature_cache_mb`` limits it. Raises UsageError for a bad setting."""
-        limit_mb = setting("feature_cache_mb", None, _DEFAULT_MB, environ=environ)
+        return cls._limited("features", "feature_cache_mb", _DEFAULT_MB, environ)
+
+    @classmethod
+    def of_weights(cls, environ: Mapping[str, str] = os.environ) -> FeatureFiles:
+        """Quantised weights, which lie in a folder beside; the setting is ``quantized_cache_mb``. Raises UsageError."""
+        return cls._limited("quantized", "quantized_cache_mb", _DEFAULT_WEIGHTS_MB, environ)
+
+    @classmethod
+    def _limited(cls, folder: str, name: str, default_mb: int, environ: Mapping[str, str]) -> FeatureFiles:
+        limit_mb = setting(name, None, default_mb, environ=environ)
         if limit_mb < 0:
-            raise UsageError(f"feature_cache_mb cannot be {limit_mb}", "give megabytes; 0 keeps nothing on disk")
-        return cls(cache_dir(environ) / "features", limit_mb * _MB)
+            raise UsageError(f"{name} cannot be {limit_mb}", "give megabytes; 0 keeps nothing on disk")
+        return cls(cache_dir(environ) / folder, limit_mb * _MB)
 
     def read(self, key: str) -> Fields | None:
         """An entry, on the CPU, which counts as used now; None where there is none. A damaged one is deleted."""
@@ -175,13 +185,13 @@ def _dump(fields: Fields, model: ModelInfo) -> bytes:
         "fields": {name: mapped(value, number) for name, value in fields.items()},
         "sha256": digest(tensors),
     }
-    return safetensors.torch.save(tensors, metadata={_ABOUT: json.dumps(about)})
+    return safetensors.torch.save(tensors, metadata={ABOUT: json.dumps(about)})
 
 
 def _load(path: Path) -> Fields:
     """Raises what is in _DAMAGE for anything but a whole entry."""
     with safetensors.safe_open(path, framework="pt") as opened:
-        about = json.loads((opened.metadata() or {})[_ABOUT])
+        about = json.loads((opened.metadata() or {})[ABOUT])
         tensors = {str(i): opened.get_tensor(str(i)).clone() for i in range(len(opened.keys()))}
     if digest(tensors) != about["sha256"]:
         raise ValueError("other tensors than were written")
@@ -191,7 +201,7 @@ def _load(path: Path) -> Fields:
 def _entry(path: Path, state: os.stat_result, now: float) -> KeptFeatures:
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
-            model: dict[str, Any] = json.loads((opened.metadata() or {})[_ABOUT])["model"]
+            model: dict[str, Any] = json.loads((opened.metadata() or {})[ABOUT])["model"]
         info = (str(model["id"]), model["revision"], str(model["dtype"]))
     except _DAMAGE:
         info = ("(damaged)", None, "-")

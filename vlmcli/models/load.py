@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from vlmcli.errors import ModelError, UsageError, VlmError, first_line
 from vlmcli.inputs.chat import has_template
 from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.classifier import Classifier
+from vlmcli.models.cpu.tables import Bits
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
@@ -25,6 +27,7 @@ from vlmcli.models.fit import check_memory, free_bytes
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.mapped import let_go_when_converted
 from vlmcli.models.quick import load_the_rest
+from vlmcli.models.steps import steps_for
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.result import ModelInfo
@@ -53,6 +56,7 @@ def load(
     dtype: str = "auto",
     features: FeatureFiles | None = None,
     device_map: Literal["auto"] | None = None,
+    quantize: Bits | None = None,
 ) -> Vlm | Dual | Classifier:
     """Load a checkpoint onto a device.
 
@@ -62,10 +66,11 @@ def load(
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16``, ``float16``.
         features: where the features of images are kept; None encodes an image every time.
         device_map: ``auto`` spreads a checkpoint over all devices; not one of parts, nor a GGUF file.
+        quantize: the decoder's matrices as whole numbers of 8 or 4 bits, made once and kept beside the features.
 
     Raises:
         ModelError: transformers cannot load it, or weights are missing.
-        UsageError: no such device or dtype.
+        UsageError: no such device or dtype; a model that cannot be quantised.
         OutOfMemory: it does not fit.
     """
     where = pick_device(device)
@@ -76,16 +81,17 @@ def load(
         check_memory(checkpoint, numbers, where, None if device_map else free_bytes(where))
         mend_torchvision()  # transformers imports it for text-only models too
         if checkpoint.parts:
-            return _composed(checkpoint, numbers, where, features)
+            return _composed(checkpoint, numbers, where, features, quantize)
         info = _info(checkpoint, numbers, where)
         store = _store(checkpoint, info, features)
         kind, model, processor = _read_or_try_again(checkpoint, numbers, device_map)
         model = model if device_map else model.to(where)
+        info = _quantized(model, info, checkpoint, quantize, kind)
     if kind == "dual":
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
-    return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store)
+    return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store, steps_for(model))
 
 
 def _read_or_try_again(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> tuple[Kind, Any, Any]:
@@ -124,13 +130,33 @@ def _store(checkpoint: Checkpoint, info: ModelInfo, files: FeatureFiles | None) 
     return None if files is None else FeatureStore(fingerprint(checkpoint), info, files)
 
 
-def _composed(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, features: FeatureFiles | None) -> Vlm:
+def _quantized(model: Any, info: ModelInfo, checkpoint: Checkpoint, bits: Bits | None, kind: Kind = "vlm") -> ModelInfo:
+    """What is known about a model once its decoder is quantised, where that was asked for."""
+    if bits is None:
+        return info
+    if kind not in ("vlm", "llm"):
+        raise UsageError("this model has no decoder to quantise", "leave --quantize out")
+    from vlmcli.models.cpu.quantize import Kept, quantize_decoder
+
+    quantize_decoder(model, bits, Kept(FeatureFiles.of_weights(), fingerprint(checkpoint), info))
+    return replace(info, dtype=f"{info.dtype}, {bits} decoder")
+
+
+def _composed(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+    features: FeatureFiles | None,
+    quantize: Bits | None,
+) -> Vlm:
     """A model that models.toml declares by its parts."""
     assert checkpoint.spec is not None and checkpoint.spec.composition is not None
     store = _store(checkpoint, _info(checkpoint, dtype, device), features)
     model, processor = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
     info = _info(checkpoint, dtype, device, notes(model))
-    return Vlm(model.to(device), processor, info, checkpoint.spec.template, store)
+    model = model.to(device)
+    info = _quantized(model, info, checkpoint, quantize)
+    return Vlm(model, processor, info, checkpoint.spec.template, store, steps_for(model))
 
 
 def _info(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, notes: tuple[str, ...] = ()) -> ModelInfo:

@@ -29,6 +29,7 @@ from vlmcli.models.blocks import decoder_blocks, replaced, splices
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
 from vlmcli.models.features import Features
+from vlmcli.models.steps import OrdinarySteps, Steps
 from vlmcli.types.result import ModelInfo
 
 # The names under which processors hand over pixels; what they become is passed on in their place.
@@ -119,13 +120,15 @@ class State:
 
     ``ids`` [B, T] is what was read so far. ``carried`` is what ``generate`` would carry from step to step: the KV
     cache, positions, masks. ``offsets`` are values that some families keep on the model object between steps (the rope
-    offsets of Qwen-VL); they travel with the conversation, so that two of them can take turns.
+    offsets of Qwen-VL); they travel with the conversation, so that two of them can take turns. ``own`` is what
+    another way than transformers' to take steps keeps in place of the cache.
     """
 
     logits: Tensor
     ids: Tensor
     carried: dict[str, Any]
     offsets: list[Any] = field(default_factory=list)
+    own: Any = None
 
     @property
     def length(self) -> int:
@@ -143,6 +146,7 @@ class Vlm:
         info: ModelInfo,
         template: str | None = None,
         features: Features | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -150,6 +154,7 @@ class Vlm:
         self.template = template
         self.features = features
         self.mode: Callable[[], AbstractContextManager[Any]] = torch.inference_mode  # or what lets gradients flow
+        self.steps = steps or OrdinarySteps()
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.vocabulary = Vocabulary(self.tokenizer)
         self.device: torch.device = model.device
@@ -262,13 +267,19 @@ class Vlm:
         if self._decoder is not self.model:
             state.carried = {name: carried[name] for name in _DECODERS_OWN if name in carried}
         self._advance(state, output)
+        self.steps.prefilled(state, sees=any(batch.shown))
         return state
 
     def step_batch(self, state: State, token_ids: Sequence[int]) -> Tensor:
         """Append one token to each conversation: the logits [B, V] of the next."""
+        with self._work("generating"):
+            return self.steps.step(state, token_ids, partial(self._ordinary_step, state, token_ids))
+
+    def _ordinary_step(self, state: State, token_ids: Sequence[int]) -> Tensor:
+        """By transformers' own forward, as ``generate`` does."""
         new = torch.tensor([[token_id] for token_id in token_ids], device=self.device)  # [B, 1]
         state.ids = torch.cat([state.ids, new], dim=1)  # [B, T + 1]
-        with self._work("generating"), self._offsets(state):
+        with self._offsets(state):
             arguments = self._decoder.prepare_inputs_for_generation(state.ids, next_sequence_length=1, **state.carried)
             output = self._decoder(**arguments, return_dict=True)
         self._advance(state, output)

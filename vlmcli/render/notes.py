@@ -97,6 +97,8 @@ class Notes:
         rate = tokens_per_second(answer.tokens)
         speed = f", {rate:.1f} tokens/s" if rate is not None else ""
         self._detail("answer", f"{answer.usage.completion_tokens} tokens{speed}, ended by {answer.finish_reason}")
+        if answer.steps:
+            self._detail("steps", answer.steps)
         self.timings(answer.timings_ms)
 
     def timings(self, timings_ms: Mapping[str, float]) -> None:

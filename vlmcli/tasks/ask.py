@@ -41,7 +41,8 @@ def ask(vlm: Vlm, request: Request, sampling: Sampling, conversation: Conversati
 
     def answer(reason: FinishReason) -> Answer:
         text = "".join(event.text for event in said)
-        return Answer(text, tuple(said), reason, vlm.info, infos, usage(inputs, len(said)), watch.timings_ms())
+        counts, times = usage(inputs, len(said)), watch.timings_ms()
+        return Answer(text, tuple(said), reason, vlm.info, infos, counts, times, vlm.steps.note)
 
     try:
         reason = yield from _tokens(decode(conversation or vlm, inputs, sampling), said, watch)

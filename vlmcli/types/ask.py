@@ -31,7 +31,7 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The last event of an answer, and its whole result."""
+    """The last event of an answer, and its whole result; ``steps`` says which decode step made it, and why."""
 
     text: str
     tokens: tuple[TokenEvent, ...]
@@ -40,6 +40,7 @@ class Answer:
     images: tuple[ImageInfo, ...]
     usage: Usage
     timings_ms: dict[str, float] = field(default_factory=dict)
+    steps: str = ""
 
 
 AskEvent = Start | TokenEvent | Answer

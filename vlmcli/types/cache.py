@@ -1,4 +1,4 @@
-"""Image features that are kept."""
+"""Image features and quantised weights that are kept."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class FeatureCache:
         """Of all entries."""
         return sum(entry.size_bytes for entry in self.entries)
 
+    def joined(self, other: FeatureCache) -> FeatureCache:
+        """Both as one, under this one's folder."""
+        entries = sorted(self.entries + other.entries, key=lambda entry: entry.age_s)
+        return FeatureCache(self.folder, self.limit_bytes + other.limit_bytes, tuple(entries))
+
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
@@ -43,3 +48,8 @@ class Cleared:
     size_bytes: int
     left: int
     left_bytes: int
+
+    def joined(self, other: Cleared) -> Cleared:
+        """What both say, under this one's folder."""
+        sums = (self.entries + other.entries, self.size_bytes + other.size_bytes, self.left + other.left)
+        return Cleared(self.folder, *sums, self.left_bytes + other.left_bytes)
