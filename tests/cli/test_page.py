@@ -16,6 +16,11 @@ COMMANDS = (
     ("score", "real.png", "What is it?", "--answer", "a cat"),
     ("choose", "real.png", "What is it?", "--yes-no"),
     ("check", "real.png", "Is it red?"),
+    ("attribute", "real.png", "What is it?"),
+    ("trace", "real.png", "What is it?"),
+    ("lens", "real.png", "What is it?"),
+    ("knockout", "real.png", "What is it?"),
+    ("compare", "real.png", "What is it?", "--with-dtype", "bfloat16"),
 )
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
 
