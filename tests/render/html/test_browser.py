@@ -149,6 +149,12 @@ def test_a_block_without_a_number(look: Look) -> None:
     assert tab.text("#pointed") == "row 1, column 1: no value" and blocks(painted(tab)) == {(0, 1): 255}
 
 
+def test_maps_without_a_picture_do_no_harm(look: Look) -> None:
+    tab = look(pages.page(pages.ANSWER, maps=pages.mapped().content.maps, pictures=0))
+    tab.click('[data-token="1"]')
+    assert "·blue" in tab.text(".expected")
+
+
 def test_every_image_has_its_own_grid(look: Look) -> None:
     tab = look(pages.page(pages.ANSWER, maps=(HeatMap("second", (None, pages.spot(1, 0))),), pictures=2))
     assert painted(tab, 0) == [] and blocks(painted(tab, 1)) == {(1, 0): 255}

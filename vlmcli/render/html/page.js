@@ -15,6 +15,7 @@
   // ---- Heat maps ----
 
   const canvases = [...document.querySelectorAll("canvas.map")];
+  const hasMaps = data.maps.length > 0 && canvases.length > 0;
   const owned = new Set(data.tokens.flat().map((token) => token.map).filter((map) => data.maps[map]));
   const base = data.maps.findIndex((_, number) => !owned.has(number)); // the map of the whole answer
   const tokensPeak = Math.max(0, ...[...owned].map((number) => data.maps[number].peak));
@@ -149,7 +150,7 @@
       const again = index === selected;
       texts.forEach((text) => text.root !== root && text.mark(-1));
       mark(again ? -1 : index);
-      if (data.maps.length) showMap(again ? (base < 0 ? null : base) : tokens[index].map);
+      if (hasMaps) showMap(again ? (base < 0 ? null : base) : tokens[index].map);
     }
 
     root.addEventListener("keydown", (event) => {
@@ -174,7 +175,7 @@
 
   const texts = [...document.querySelectorAll("[data-tokens]")].map(startText);
 
-  if (data.maps.length && canvases.length) {
+  if (hasMaps) {
     startMaps();
     const first = texts.find((text) => text.tokens.some((token) => token.map !== null));
     if (base < 0 && first) first.select(first.tokens.findIndex((token) => token.map !== null));
