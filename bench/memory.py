@@ -24,6 +24,9 @@ def make_model(folder: Path) -> None:
     import transformers as hf
     from tokenizers import Tokenizer, models, pre_tokenizers
 
+    from vlmcli.models.torchvision_shim import mend_torchvision
+
+    mend_torchvision()  # transformers imports it wherever it is installed
     words = {"<s>": 0, "</s>": 1, "<unk>": 2} | {f"w{number}": number for number in range(3, WORDS)}
     core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -29,6 +29,11 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r" (?:\||<|>|>>|;|&&) ")
 _DIGITS = re.compile(r"(-?\d+\.\d{3})\d{3,}(?:e-?\d+)?")  # processors differ in the last ones
 _TIMES = re.compile(r'("(?:load|prepare|ttft|decode|forward|texts|images|total|elapsed_ms)": )[\d.]+')
+# The columns ms and peak of vlm trace, and the space before them.
+_STAGE_TIMES = re.compile(
+    r"^((?:stage|decode|resize|patchify|encode|project|fuse|prefill|step \d+)\b.*?) +\S+ +(?:peak|-|[\d.]+ [kMG]?B)$",
+    re.MULTILINE,
+)
 _LINES = 24  # a longer output is cut when it is written into a page
 
 
@@ -95,7 +100,7 @@ def rewrite(page: Path) -> None:
 
 
 def _cut(text: str) -> str:
-    text = _DIGITS.sub(r"\1...", _TIMES.sub(r"\1...", text))
+    text = _DIGITS.sub(r"\1...", _TIMES.sub(r"\1...", _STAGE_TIMES.sub(r"\1...", text)))
     lines = [line.rstrip() for line in text.splitlines()]
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "..."]) + "\n"
 

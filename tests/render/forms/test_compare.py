@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,12 @@ def test_the_sides_their_sums_and_their_positions() -> None:
     assert [row[0] for row in answer.rows] == ["2", "3"] and [row[0] for row in prompt.rows] == ["0"]
     assert prompt.rows[0][6:] == ("·is", "·was") and answer.rows[0][6:] == ("·red", "")
     assert answer.rows[1][2:6] == ("-", "0", "-", "-")
+
+
+def test_a_little_divergence_does_not_look_like_none() -> None:
+    positions = tuple(replace(values.compared().positions[3], kl=kl) for kl in (0.0, 1e-9, 0.00123))
+    _, answer = compare_tables(replace(values.compared(), positions=positions), PLAIN)
+    assert [row[3] for row in answer.rows] == ["0", "<0.0001", "0.0012"]
 
 
 def test_other_tokenizers_have_no_positions() -> None:

@@ -54,7 +54,7 @@ def _sums(result: Compared, terminal: Terminal) -> tuple[str, ...]:
     if not result.same_tokenizer or result.mean_kl is None or result.agreement is None:
         return ()
     count = sum(position.kind == "text" for position in result.positions)
-    text = f"{count} positions of text: mean KL divergence {result.mean_kl:.4g} nats, same likeliest token at "
+    text = f"{count} positions of text: mean KL divergence {_kl(result.mean_kl)} nats, same likeliest token at "
     parted = result.divergence
     if parted is None:
         return (f"{text}{percent(result.agreement)}", "the greedy answers are the same")
@@ -78,7 +78,7 @@ def _positions_table(positions: list[ComparedPosition], caption: str, terminal: 
             str(position.index),
             shown(position.token, terminal),
             UNKNOWN if position.next_token is None else shown(position.next_token, terminal),
-            f"{position.kl:.4g}",
+            _kl(position.kl),
             *(map(probability, position.logprobs) if position.logprobs else (UNKNOWN, UNKNOWN)),
             shown(position.words[0], terminal),
             "" if position.agrees else shown(position.words[1], terminal),
@@ -86,6 +86,11 @@ def _positions_table(positions: list[ComparedPosition], caption: str, terminal: 
         for position in positions
     )
     return Table(columns, rows, caption)
+
+
+def _kl(value: float) -> str:
+    """In nats; what is not zero does not look like it."""
+    return "0" if value == 0 else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def compared_object(result: Compared) -> Object:
