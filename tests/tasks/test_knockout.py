@@ -52,6 +52,31 @@ def test_windows_move_by_the_stride(model: Any) -> None:
     assert told == [(1, 2), (2, 2)]
 
 
+@pytest.mark.parametrize("family", ["llava", "llava_next", "idefics3", "internvl", "qwen2_vl"])
+def test_a_box_of_the_whole_image_is_the_image(model: Any, family: str) -> None:
+    vlm = model(family)
+    whole, boxed = (knockout(vlm, request(), window=2, box=box) for box in (None, (0, 0, 40, 32)))
+    # A line break between rows of patches shows nothing of the image, and is no part of a box.
+    assert boxed.cut == whole.cut or (family == "llava_next" and boxed.cut < whole.cut)
+    if boxed.cut == whole.cut:
+        assert boxed.everywhere == whole.everywhere
+    assert boxed.box == (0, 0, 40, 32)
+
+
+@pytest.mark.parametrize(
+    ("box", "cut"),
+    [((0, 0, 10, 8), [0]), ((11, 1, 19, 7), [1]), ((0, 9, 40, 15), [4, 5, 6, 7]), ((15, 4, 25, 12), [1, 2, 5, 6])],
+)
+def test_a_box_cuts_the_patches_that_it_touches(model: Any, box: Any, cut: list[int]) -> None:
+    """A picture of 40 x 32 as 4 x 4 patches, whose first stands at position 4."""
+    vlm = model("llava")
+    result = knockout(vlm, request(), "a cat", window=2, box=box)
+    assert result.cut == len(cut)
+    with knocked_out(vlm, [0, 1], [4 + patch for patch in cut]):
+        scored = score(vlm, request(), answer_ids=[token.id for token in result.tokens])
+    assert result.everywhere.logprob == pytest.approx(scored.logprob, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("family", "images", "answer", "options", "error", "says"),
     [
@@ -61,6 +86,10 @@ def test_windows_move_by_the_stride(model: Any) -> None:
         ("llava", 1, "", {"stride": 0}, UsageError, "stride"),
         ("llava", 1, "a <image>", {}, InputError, "cannot say"),
         ("llava", 1, "cat " * 500, {}, ContextOverflow, "context"),
+        ("llava", 2, "", {"box": (0, 0, 9, 9)}, UsageError, "one image"),
+        ("llava", 1, "", {"box": (40, 0, 50, 9)}, UsageError, "outside"),
+        ("llava", 1, "", {"box": (9, 0, 9, 9)}, UsageError, "outside"),
+        ("blip2", 1, "", {"box": (0, 0, 9, 9)}, UsageError, "no places"),
         ("mllama", 1, "", {}, InputError, "take no positions"),
         ("idefics", 1, "", {}, InputError, "take no positions"),
         ("git", 1, "", {}, InputError, "take no positions"),

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
+
 from vlmcli.engine.decode import prefill
 from vlmcli.engine.forced import distribution, follow, likeliest_way
 from vlmcli.errors import InputError, UsageError
 from vlmcli.models.knockout import check_masks, knocked_out
+from vlmcli.models.places import overlap, places
 from vlmcli.models.vlm import Inputs, Vlm
 from vlmcli.tasks.request import Request, Tick, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.knockout import Box, KnockedToken, Knockout, Window
+
+_TOUCH = 0.01
+"""Of a patch inside of a box, from where on it is a part of it: where patches lie is known to about half a pixel."""
 
 
 def knockout(
@@ -101,4 +107,23 @@ def _positions(vlm: Vlm, request: Request, inputs: Inputs, box: Box | None) -> l
     slots = [index for index, image in enumerate(vlm.shown(inputs)) if image]
     if not slots:
         raise InputError("this model's images take no positions of the prompt, so there are none to be cut off")
-    return slots
+    return slots if box is None else _in_box(vlm, request, inputs, box)
+
+
+def _in_box(vlm: Vlm, request: Request, inputs: Inputs, box: Box) -> list[int]:
+    """The image positions that show a part of the box. Raises UsageError for a box that lies nowhere."""
+    if len(request.images) != 1:
+        raise UsageError(f"a box is one of one image, and {len(request.images)} were given")
+    width, height = request.images[0].info.original
+    if box[0] >= width or box[1] >= height or box[2] <= box[0] or box[3] <= box[1]:
+        raise UsageError(f"the box {box} lies outside of the image, which has {width} x {height} pixels")
+    try:
+        found = places(vlm, request.prompt, inputs, of=0)
+    except UsageError as error:
+        raise UsageError(error.message, hint="without a box, all positions of the image are cut off") from error
+    area = torch.tensor([box]) / torch.tensor([width, height, width, height])  # [1, 4], in fractions
+    shares = overlap(found.boxes, area.to(found.boxes))[:, 0]  # [n]
+    inside = [position for position, share in zip(found.positions, shares.tolist(), strict=True) if share > _TOUCH]
+    if not inside:
+        raise UsageError(f"no position of the image shows the box {box}", hint="the processor may have cut it away")
+    return inside
