@@ -65,7 +65,13 @@ def test_a_box_of_the_whole_image_is_the_image(model: Any, family: str) -> None:
 
 @pytest.mark.parametrize(
     ("box", "cut"),
-    [((0, 0, 10, 8), [0]), ((11, 1, 19, 7), [1]), ((0, 9, 40, 15), [4, 5, 6, 7]), ((15, 4, 25, 12), [1, 2, 5, 6])],
+    [
+        ((0, 0, 10, 8), [0]),
+        ((5.5, 3, 5.9, 3.2), [0]),
+        ((11, 1, 19, 7), [1]),
+        ((0, 9, 40, 15), [4, 5, 6, 7]),
+        ((15, 4, 25, 12), [1, 2, 5, 6]),
+    ],
 )
 def test_a_box_cuts_the_patches_that_it_touches(model: Any, box: Any, cut: list[int]) -> None:
     """A picture of 40 x 32 as 4 x 4 patches, whose first stands at position 4."""

@@ -19,7 +19,7 @@ from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.knockout import Box, KnockedToken, Knockout, Window
 
 _TOUCH = 0.01
-"""Of a patch inside of a box, from where on it is a part of it: where patches lie is known to about half a pixel."""
+"""The share of a patch in a box, or of a box in a patch, from where on they meet: edges are known to half a pixel."""
 
 
 def knockout(
@@ -121,8 +121,8 @@ def _in_box(vlm: Vlm, request: Request, inputs: Inputs, box: Box) -> list[int]:
         found = places(vlm, request.prompt, inputs, of=0)
     except UsageError as error:
         raise UsageError(error.message, hint="without a box, all positions of the image are cut off") from error
-    area = torch.tensor([box]) / torch.tensor([width, height, width, height])  # [1, 4], in fractions
-    shares = overlap(found.boxes, area.to(found.boxes))[:, 0]  # [n]
+    area = (torch.tensor([box]) / torch.tensor([width, height, width, height])).to(found.boxes)  # [1, 4], in fractions
+    shares = torch.maximum(overlap(found.boxes, area)[:, 0], overlap(area, found.boxes)[0])  # [n]
     inside = [position for position, share in zip(found.positions, shares.tolist(), strict=True) if share > _TOUCH]
     if not inside:
         raise UsageError(f"no position of the image shows the box {box}", hint="the processor may have cut it away")

@@ -54,6 +54,9 @@ def _row(name: str, logprob: float, result: Knockout, terminal: Terminal) -> tup
 
 
 def _signed(number: str) -> str:
+    """With its sign, unless it is zero as it is written."""
+    if not number.strip("-0.%"):
+        return number.removeprefix("-")
     return number if number.startswith("-") else f"+{number}"
 
 
