@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="as vlm -m takes it; the embedded model if not given")
     parser.add_argument("--count", type=int, default=200, help="scenes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--grid", type=int, default=8, help="cells along the longer side")
+    parser.add_argument("--grid", type=int, default=16, help="cells along the longer side")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
     model = load(options.model, cache=False)

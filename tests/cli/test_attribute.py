@@ -28,7 +28,7 @@ def test_what_is_not_given() -> None:
     model = FakeModel()
     assert run("attribute", "a.png", "What?", model=model).code == 0
     ((_, asked, how),) = model.calls
-    assert asked == (("a.png",), "What?", "") and how["method"] == "occlusion" and how["judge"] and how["grid"] == 8
+    assert asked == (("a.png",), "What?", "") and how["method"] == "occlusion" and how["judge"] and how["grid"] == 16
 
 
 def test_json() -> None:

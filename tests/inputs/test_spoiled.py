@@ -20,7 +20,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 def test_any_size_stays_what_it_is(size: tuple[int, int]) -> None:
     image = tiny.picture(0, size)
     made = [blank(image), noised(image, 0), shuffled(image, 0), without(image, cells(2, 2))]
-    made += [covered(image, box) for box in windows(3, 3, 0.25)]
+    made += [covered(image, box) for box in windows(3, 3, 0.25, 0.25)]
     assert {(one.size, one.mode) for one in made} == {(size, "RGB")}
 
 
@@ -49,11 +49,11 @@ def test_cells_tile_the_picture() -> None:
 
 
 def test_windows_are_as_large_as_was_asked_but_never_smaller_than_a_cell() -> None:
-    assert windows(1, 1, 0.25) == [(0.0, 0.0, 1.0, 1.0)]
-    middle = windows(8, 8, 0.25)[8 * 3 + 3]
+    assert windows(1, 1, 0.25, 0.25) == [(0.0, 0.0, 1.0, 1.0)]
+    middle = windows(8, 8, 0.25, 0.25)[8 * 3 + 3]
     assert middle == pytest.approx((0.3125, 0.3125, 0.5625, 0.5625))
-    assert windows(8, 8, 0.25)[0] == pytest.approx((0, 0, 0.1875, 0.1875))
-    assert windows(2, 2, 0.0) == cells(2, 2)
+    assert windows(8, 8, 0.25, 0.25)[0] == pytest.approx((0, 0, 0.1875, 0.1875))
+    assert windows(2, 2, 0.0, 0.0) == cells(2, 2)
 
 
 def test_noise_and_order_are_those_of_their_seed() -> None:

@@ -115,7 +115,7 @@ def scaled(vlm: Vlm, asked: Request, ids: tuple[int, ...], factor: float) -> Ten
 def test_gradient_times_input_is_the_slope_of_the_answer_with_the_image(model: Any, family: str) -> None:
     """Against finite differences. The slots that are no place (a line break's) are no part of the map."""
     vlm, asked = model(family), about((64, 64))
-    result = quick(vlm, asked, method="gradient")
+    result = quick(vlm, asked, method="gradient", grid=1)
     ids, h = tuple(token.id for token in result.tokens), 1e-2
     slope = (scaled(vlm, asked, ids, 1 + h) - scaled(vlm, asked, ids, 1 - h)) / (2 * h)
     for token, expected in zip(result.tokens, slope.tolist(), strict=True):
@@ -131,7 +131,9 @@ def test_integrated_gradients_are_complete(model: Any, family: str, monkeypatch:
     monkeypatch.setattr(slots, "INTEGRATED_STEPS", 128)
     vlm, asked = model(family), about((64, 64))
     lost = total(quick(vlm, asked, method="ablation", grid=1))
-    assert total(quick(vlm, asked, method="integrated", batch_size=32)) == pytest.approx(lost, rel=0.05, abs=0.05)
+    assert total(quick(vlm, asked, method="integrated", grid=1, batch_size=32)) == pytest.approx(
+        lost, rel=0.05, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("family", ["llava", "mllama", "paligemma"])

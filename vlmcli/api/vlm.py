@@ -198,7 +198,7 @@ class VlmModel(Model):
         method: Method = "occlusion",
         token: int | None = None,
         of: int = 0,
-        grid: int = 8,
+        grid: int = 16,
         batch_size: int = 8,
         judge: bool = True,
         tick: Tick | None = None,

@@ -51,7 +51,7 @@ def attribute(
     ] = 0,
     grid: Annotated[
         int, typer.Option(callback=within(1, 64), metavar="N", help="Cells along the longer side of the image.")
-    ] = 8,
+    ] = 16,
     batch_size: Annotated[int, typer.Option(callback=within(1), metavar="N", help="Forward passes side by side.")] = 8,
     no_auc: Annotated[bool, typer.Option("--no-auc", help="Do not try the map by deletion and insertion.")] = False,
     out: Annotated[

@@ -80,19 +80,19 @@ def cells(rows: int, columns: int) -> list[Box]:
     return [(c / columns, r / rows, (c + 1) / columns, (r + 1) / rows) for r in range(rows) for c in range(columns)]
 
 
-def windows(rows: int, columns: int, side: float) -> list[Box]:
-    """A window around the middle of each cell: ``side`` of the picture wide and high, or the cell if that is larger.
+def windows(rows: int, columns: int, width: float, height: float) -> list[Box]:
+    """A window around the middle of each cell: so much of the picture wide and high, or the cell if that is larger.
 
     What would lie outside the picture is cut off.
     """
 
-    def around(low: float, high: float) -> tuple[float, float]:
+    def around(low: float, high: float, side: float) -> tuple[float, float]:
         reach = max(side, high - low) / 2
         return max(0.0, (low + high) / 2 - reach), min(1.0, (low + high) / 2 + reach)
 
     found = []
     for left, top, right, bottom in cells(rows, columns):
-        (x0, x1), (y0, y1) = around(left, right), around(top, bottom)
+        (x0, x1), (y0, y1) = around(left, right, width), around(top, bottom, height)
         found.append((x0, y0, x1, y1))
     return found
 

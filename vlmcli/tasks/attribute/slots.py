@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vlmcli.engine.forced import answer_logprobs
-from vlmcli.inputs.spoiled import cells
 from vlmcli.models.changed import Repeated, with_features
 from vlmcli.models.embeddings import Levels, differentiable, replaced
 from vlmcli.models.places import Places, overlap
@@ -56,8 +55,8 @@ def gradient(trial: Trial) -> Tensor:
 def integrated(trial: Trial) -> Tensor:
     """Integrated gradients from the mean embedding to the image's own: [A, rows, columns] in nats.
 
-    Sundararajan et al. 2017, arXiv 1703.01365. The sum over the grid is what the answer gains over an image whose
-    slots are all the mean, as far as 16 steps can tell.
+    Sundararajan et al. 2017, arXiv 1703.01365. The sum over the slots (a grid of one cell) is what the answer gains over
+    an image whose slots are all the mean, as far as 16 steps can tell.
     """
     places = trial.places()
     steps = [(i + 0.5) / INTEGRATED_STEPS for i in range(INTEGRATED_STEPS)]
@@ -65,9 +64,8 @@ def integrated(trial: Trial) -> Tensor:
 
 
 def spread(trial: Trial, places: Places, values: Tensor) -> Tensor:
-    """Values of slots [A, n] -> cells [A, rows, columns], each slot's shared out over what it covers."""
-    shares = overlap(places.boxes, torch.tensor(cells(trial.rows, trial.columns)))  # [n, C]
-    return (values @ shares).reshape(-1, trial.rows, trial.columns)
+    """Values of slots [A, n] -> cells [A, rows, columns], each the sum of what lies around it."""
+    return (values @ trial.around(places.boxes)).reshape(-1, trial.rows, trial.columns)
 
 
 def _slopes(trial: Trial, places: Places, steps: Sequence[float], subtract_mean: bool) -> Tensor:

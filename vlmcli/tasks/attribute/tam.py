@@ -13,8 +13,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlmcli.inputs.spoiled import cells
-from vlmcli.models.places import overlap
 from vlmcli.tasks.attribute.trial import Trial
 
 _TINY = 1e-8
@@ -29,7 +27,7 @@ def tam(trial: Trial) -> Tensor:
     at_slots, at_words = _activations(trial, places.positions, texts, words)  # [n, J], [J, J]
     first = len(texts)
     maps = [_without_context(index, words, at_slots, at_words) for index in range(first, len(words))]
-    shares = overlap(places.boxes, torch.tensor(cells(trial.rows, trial.columns)))  # [n, C]
+    shares = trial.around(places.boxes)  # [n, C]
     covered = shares / shares.sum(0).clamp(min=_TINY)  # a mean: where tiles and a thumbnail meet, not their sum
     grids = (torch.stack(maps) @ covered).reshape(-1, trial.rows, trial.columns)
     return torch.stack([_filtered(grid) for grid in grids])

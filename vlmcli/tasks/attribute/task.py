@@ -29,7 +29,7 @@ from vlmcli.types.attribute import METHODS, AttributedToken, Attribution, Faithf
 from vlmcli.types.chat import Sampling
 from vlmcli.types.score import ScoredToken
 
-GRID = 8
+GRID = 16
 BATCH_SIZE = 8
 ALTERNATIVES = 5
 """To each token of the answer."""
@@ -46,8 +46,8 @@ class _Way:
 
 
 _WAYS: dict[Method, _Way] = {
-    "occlusion": _Way(occlusion.occlusion, lambda trial: trial.size),
-    "ablation": _Way(slots.ablation, lambda trial: trial.size),
+    "occlusion": _Way(occlusion.occlusion, lambda trial: len(trial.windows)),
+    "ablation": _Way(slots.ablation, lambda trial: len(trial.windows)),
     "gradient": _Way(lambda trial, _: slots.gradient(trial), lambda _: 1),
     "integrated": _Way(lambda trial, _: slots.integrated(trial), lambda _: slots.INTEGRATED_STEPS),
     "attention": _Way(lambda trial, _: attention(trial), lambda _: 1),

@@ -27,6 +27,8 @@ from vlmcli.tasks.request import Tick
 WINDOW = 0.25
 """A window is a quarter of the picture wide and high, however fine the grid: it must hide a thing to be missed."""
 
+_STEPS = 8  # along each side, unless there are fewer cells, or more than twice as many
+
 _T = TypeVar("_T")
 
 
@@ -95,18 +97,27 @@ class Trial:
 
     @property
     def windows(self) -> list[Box]:
-        """One around the middle of each cell, overlapping its neighbours."""
-        return windows(self.rows, self.columns, WINDOW)
+        """What is hidden at a time: overlapping, half a window apart or a cell, whichever is wider."""
+        rows, columns = (min(count, max(_STEPS, count // 2)) for count in (self.rows, self.columns))
+        return windows(rows, columns, WINDOW, WINDOW)
 
     def averaged(self, values: Tensor) -> Tensor:
-        """What each window cost [C, A] -> cells [A, rows, columns]: the mean over the windows that lie over a cell.
+        """What each window cost [windows, A] -> cells [A, rows, columns]: the mean over the windows that lie over a cell.
 
-        So a thing that several windows hide is found in their middle, and not at the rim of the one that hid it best.
-        Windows whose middle would lie outside the picture count as well: they hide nothing.
+        So a thing that several windows hide is found in their middle, and not at the rim of the one that hid it best;
+        and cells may be finer than windows are apart. Windows beyond the picture's edge count as well: they hide nothing.
         """
         own = torch.tensor(cells(self.rows, self.columns))
-        shares = overlap(own, torch.tensor(self.windows))  # [C, C], cells by windows
+        shares = overlap(own, torch.tensor(self.windows))  # [C, windows]
         return (values.T @ (shares / shares.sum(1).max()).T).reshape(-1, self.rows, self.columns)
+
+    def around(self, boxes: Tensor) -> Tensor:
+        """Which part of each of an image's slots lies around each cell, [n, C]: two slots wide and high, or the cell.
+
+        Neighbouring slots have seen each other in the encoder: one by one they say less than they seem to.
+        """
+        width, height = (2 * float((boxes[:, i + 2] - boxes[:, i]).nanmedian()) for i in (0, 1))
+        return overlap(boxes, torch.tensor(windows(self.rows, self.columns, width, height)))
 
     def places(self) -> Places:
         """Where the image's slots lie in it."""
