@@ -55,8 +55,8 @@ def gradient(trial: Trial) -> Tensor:
 def integrated(trial: Trial) -> Tensor:
     """Integrated gradients from the mean embedding to the image's own: [A, rows, columns] in nats.
 
-    Sundararajan et al. 2017, arXiv 1703.01365. The sum over the slots (a grid of one cell) is what the answer gains over
-    an image whose slots are all the mean, as far as 16 steps can tell.
+    Sundararajan et al. 2017, arXiv 1703.01365. The sum over the slots (a grid of one cell) is what the answer gains
+    over an image whose slots are all the mean, as far as 16 steps can tell.
     """
     places = trial.places()
     steps = [(i + 0.5) / INTEGRATED_STEPS for i in range(INTEGRATED_STEPS)]

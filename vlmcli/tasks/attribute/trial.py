@@ -102,10 +102,10 @@ class Trial:
         return windows(rows, columns, WINDOW, WINDOW)
 
     def averaged(self, values: Tensor) -> Tensor:
-        """What each window cost [windows, A] -> cells [A, rows, columns]: the mean over the windows that lie over a cell.
+        """What each window cost [windows, A] -> cells [A, rows, columns]: the mean over the windows that hide a cell.
 
         So a thing that several windows hide is found in their middle, and not at the rim of the one that hid it best;
-        and cells may be finer than windows are apart. Windows beyond the picture's edge count as well: they hide nothing.
+        and cells may be finer than windows are apart. Windows beyond the picture's edge count too: they hide nothing.
         """
         own = torch.tensor(cells(self.rows, self.columns))
         shares = overlap(own, torch.tensor(self.windows))  # [C, windows]
