@@ -45,9 +45,10 @@ def shuffled(image: Image.Image, seed: int) -> Image.Image:
 
 
 def covered(image: Image.Image, box: Box) -> Image.Image:
-    """One box filled with the mean colour of the rim around it, an eighth of the box wide: no new edge, no new colour.
+    """One box filled with the median colour of the rim around it, an eighth of the box wide.
 
-    A constant colour would be an object of its own to the model, and would leave a hole where it is the object's.
+    A constant colour would be an object of its own to the model, and would leave a hole where it is the object's; and
+    the mean over a rim that crosses an object is a colour that nothing in the picture has.
     """
     left, top, right, bottom = _pixels(image, box)
     rim_x, rim_y = max(1, (right - left) // 8), max(1, (bottom - top) // 8)
@@ -60,7 +61,7 @@ def covered(image: Image.Image, box: Box) -> Image.Image:
     around = np.asarray(image.crop(outer), dtype=np.float64)  # [h, w, 3]
     rim = np.ones(around.shape[:2], dtype=bool)
     rim[top - outer[1] : bottom - outer[1], left - outer[0] : right - outer[0]] = False
-    colour = around[rim].mean(0) if rim.any() else around.mean((0, 1))
+    colour = np.median(around[rim], axis=0) if rim.any() else around.mean((0, 1))
     made = image.copy()
     made.paste(tuple(int(value) for value in colour.round()), (left, top, right, bottom))
     return made

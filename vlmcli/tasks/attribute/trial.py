@@ -24,8 +24,11 @@ from vlmcli.models.places import Places, overlap, places
 from vlmcli.models.vlm import Inputs, Vlm
 from vlmcli.tasks.request import Tick
 
-WINDOW = 0.25
-"""A window is a quarter of the picture wide and high, however fine the grid: it must hide a thing to be missed."""
+WINDOWS = (0.25, 0.4)
+"""So much of the picture windows are wide and high, however fine the grid: they must hide a thing to be missed.
+
+The larger ones are for larger things, of which a small window leaves enough to answer by.
+"""
 
 _STEPS = 8  # along each side, unless there are fewer cells, or more than twice as many
 
@@ -99,7 +102,7 @@ class Trial:
     def windows(self) -> list[Box]:
         """What is hidden at a time: overlapping, half a window apart or a cell, whichever is wider."""
         rows, columns = (min(count, max(_STEPS, count // 2)) for count in (self.rows, self.columns))
-        return windows(rows, columns, WINDOW, WINDOW)
+        return [box for side in WINDOWS for box in windows(rows, columns, side, side)]
 
     def averaged(self, values: Tensor) -> Tensor:
         """What each window cost [windows, A] -> cells [A, rows, columns]: the mean over the windows that hide a cell.
@@ -108,8 +111,9 @@ class Trial:
         and cells may be finer than windows are apart. Windows beyond the picture's edge count too: they hide nothing.
         """
         own = torch.tensor(cells(self.rows, self.columns))
-        shares = overlap(own, torch.tensor(self.windows))  # [C, windows]
-        return (values.T @ (shares / shares.sum(1).max()).T).reshape(-1, self.rows, self.columns)
+        shares = overlap(own, torch.tensor(self.windows)).chunk(len(WINDOWS), dim=1)  # [C, windows] of one size each
+        weights = torch.cat([share / share.sum(1).max() for share in shares], dim=1) / len(WINDOWS)
+        return (values.T @ weights.T).reshape(-1, self.rows, self.columns)
 
     def around(self, boxes: Tensor) -> Tensor:
         """Which part of each of an image's slots lies around each cell, [n, C]: two slots wide and high, or the cell.
