@@ -24,7 +24,7 @@ from vlmcli.types.attribute import METHODS, Attribution, Grid, Method
 MUST = {"occlusion": 90, "ablation": 80}
 BEST_ONE_PASS = 70
 RELIANCE_RATIO = 10
-NO_IMAGE_NEEDED = "What is the opposite of left?"
+NO_IMAGE_NEEDED = "Is a red star blue?"
 
 Box = tuple[float, float, float, float]
 
