@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests import tiny
 from vlmcli import load
 from vlmcli.api.classifier import ClassifierModel
+from vlmcli.api.detector import DetectorModel
 from vlmcli.api.dual import DualModel
+from vlmcli.api.segmenter import SegmenterModel
 from vlmcli.api.vlm import VlmModel
 from vlmcli.errors import ImageError, InputError, UsageError
 from vlmcli.inputs.embeddings.kept import Kept, keep
@@ -150,6 +152,47 @@ def test_classify(checkpoint: Any) -> None:
     best, *_ = classifier.classify(tiny.picture(), k=3).scores
     assert best.label in classifier.classifier.labels and best.softmax is not None
     assert classifier.spec is None
+
+
+def test_detect_and_segment(checkpoint: Any, tmp_path: Path) -> None:
+    """Boxes and masks of one image that is read once; sideways in its file, upright in every number."""
+    stored = tiny.picture(2, (90, 60))
+    exif = stored.getexif()
+    exif[0x0112] = 6  # turned by a quarter
+    stored.save(tmp_path / "a.jpg", exif=exif)
+    detector, segmenter = (load(checkpoint(name).folder, device="cpu", cache=False) for name in ("owlvit", "sam"))
+    assert isinstance(detector, DetectorModel) and isinstance(segmenter, SegmenterModel)
+    image = segmenter.read_one(tmp_path / "a.jpg")
+    found = detector.detect(image, "a cat", threshold=0.0, top=3)
+    assert found.images[0].original == (60, 90) and found.labels == ("a cat",) and len(found.found[0]) == 3
+    masks = segmenter.segment(image, "a cat", detector=detector, threshold=0.0, top=3)
+    assert [mask.score for mask in masks.masks] == [detection.score for detection in found.found[0]]
+    assert all(mask.rle.size == (90, 60) for mask in masks.masks) and masks.detector == detector.info
+    assert set(masks.timings_ms) == {"load", "detect", "encode", "masks", "total"}
+    points = [(5.0, 5.0), (50.0, 80.0)]
+    assert len(segmenter.segment(image, points=points).masks) == 1
+    assert len(segmenter.segment(image, points=points, each=True).masks) == 2
+    assert len(segmenter.segment(image, boxes=[(0.0, 0.0, 9.0, 9.0), (5.0, 5.0, 60.0, 90.0)]).masks) == 2
+    assert segmenter.everything(image, grid=2, min_iou=0.0, min_stability=0.0).image.original == (60, 90)
+    by_example = detector.detect(image, query_image=tiny.picture(), threshold=0.0)
+    assert by_example.labels == ("<image>",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ((), {}, "nothing to segment"),
+        (["a cat"], {}, "detector"),
+        (["a cat"], {"points": [(1.0, 1.0)]}, "exclude"),
+        ((), {"points": [(1.0, 1.0)], "threshold": 0.5}, "no label"),
+        ((), {"points": [(1.0, 1.0)], "boxes": [(0.0, 0.0, 5.0, 5.0)] * 2}, "one box"),
+        ((), {"points": [(1.0, 1.0)], "negative": [(2.0, 2.0)], "each": True}, "thing each"),
+    ],
+)
+def test_segment_needs_one_way_of_pointing(checkpoint: Any, labels: Any, options: Any, message: str) -> None:
+    segmenter: Any = load(checkpoint("sam").folder, device="cpu", cache=False)
+    with pytest.raises(UsageError, match=message):
+        segmenter.segment(tiny.picture(), labels, **options)
 
 
 def test_images_beyond_the_limit_are_refused(checkpoint: Any) -> None:

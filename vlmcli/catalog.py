@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 from vlmcli.config import config_dir, read_toml
 from vlmcli.errors import UsageError
 
-Kind = Literal["vlm", "dual", "llm", "classifier"]
+Kind = Literal["vlm", "dual", "llm", "classifier", "detector", "segmenter"]
 """``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only; ``classifier`` knows
-images by labels of its own."""
+images by labels of its own; ``detector`` finds things by words; ``segmenter`` draws masks of what one points at."""
 
 _SCHEMES = ("builtin:", "hub:", "path:", "pypi:")
 _RELEASE = re.compile(r"pypi:[\w][\w.-]*==[\w][\w.!+-]*", re.ASCII)
@@ -37,6 +37,7 @@ _PARTS: dict[str, dict[str, type | tuple[type, ...]]] = {
     },
     "decoder": {"from": str, "part": str},
 }  # fmt: skip
+_WANTED = {str: "text in quotes", int: "a whole number", bool: "true or false"}
 _JOINED = {"fusion": str, "every": int, "tiles": int}
 _FIELDS: dict[str, type] = {
     "kind": str,
@@ -48,6 +49,7 @@ _FIELDS: dict[str, type] = {
     "parameters": int,
     "description": str,
     "template": str,
+    "draws": bool,
 }
 
 
@@ -87,8 +89,8 @@ class ModelSpec:
     ``source`` is ``builtin:FOLDER`` (below vlmcli/builtin), ``hub:org/name``, ``path:/folder``, ``path:/file.gguf`` or
     ``pypi:NAME==VERSION`` (a wheel that carries weights). ``file`` is the GGUF file to take from a repository or a
     wheel, ``sha256`` the checksum of that wheel. ``template`` is a chat template in Jinja for families that have none
-    of their own; None leaves it to the checkpoint. For a model that is put together from parts ``source`` is
-    ``composition``, and ``composition`` names them.
+    of their own; None leaves it to the checkpoint. ``draws``: the model makes images too. For a model that is put
+    together from parts ``source`` is ``composition``, and ``composition`` names them.
     """
 
     name: str
@@ -99,6 +101,7 @@ class ModelSpec:
     parameters: int | None = None
     description: str = ""
     template: str | None = None
+    draws: bool = False
     defined_in: Literal["shipped", "user"] = "shipped"
     file: str | None = None
     sha256: str | None = None
@@ -312,4 +315,4 @@ def _check_field(key: str, value: Any, where: str) -> None:
     if key not in _FIELDS:
         raise UsageError(f"{where}: no such key: {key}", f"the keys are {', '.join(_FIELDS)}")
     if type(value) is not _FIELDS[key]:
-        raise UsageError(f"{where}: {key} must be {'a whole number' if _FIELDS[key] is int else 'text in quotes'}")
+        raise UsageError(f"{where}: {key} must be {_WANTED[_FIELDS[key]]}")

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from tests.tiny import classifier, cross, dual, native, published, queries, squares, text, tiles
+from tests.tiny import classifier, cross, detector, dual, native, published, queries, segmenter, squares, text, tiles
 from tests.tiny.parts import CORPUS, DECODER, ENCODER, fallback_tokenizer, picture, save, token_ids, tokenizer
 
-__all__ = ["CLASSIFIERS", "CORPUS", "DECODER", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "TEXT"]
-__all__ += ["fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
+__all__ = ["CLASSIFIERS", "CORPUS", "DECODER", "DETECTORS", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "SEGMENTERS"]
+__all__ += ["TEXT", "fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
 
 Make = Callable[[Path], Path]
 
@@ -31,4 +31,6 @@ GENERATORS = (
 )
 DUALS = _makers(dual)
 CLASSIFIERS = _makers(classifier)
-FAMILIES = GENERATORS | DUALS | CLASSIFIERS
+DETECTORS = _makers(detector)
+SEGMENTERS = _makers(segmenter)
+FAMILIES = GENERATORS | DUALS | CLASSIFIERS | DETECTORS | SEGMENTERS

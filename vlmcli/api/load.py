@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from vlmcli.api.classifier import ClassifierModel
+from vlmcli.api.detector import DetectorModel
 from vlmcli.api.dual import DualModel
+from vlmcli.api.segmenter import SegmenterModel
 from vlmcli.api.vlm import VlmModel
 from vlmcli.catalog import Catalog
 from vlmcli.errors import UsageError
@@ -19,7 +21,7 @@ from vlmcli.weights.resolve import resolve
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    kind: Literal["vlm", "dual", "classifier"] = "vlm",
+    kind: Literal["vlm", "dual", "classifier", "detector", "segmenter"] = "vlm",
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -30,7 +32,7 @@ def load(
     cache: bool = True,
     device_map: Literal["auto"] | None = None,
     quantize: Literal["int8", "int4"] | None = None,
-) -> VlmModel | DualModel | ClassifierModel:
+) -> VlmModel | DualModel | ClassifierModel | DetectorModel | SegmenterModel:
     """Load a model; what kind it is, its own configuration says.
 
     Args:
@@ -51,9 +53,11 @@ def load(
     Raises ModelNotFound, Offline, ModelError, UsageError, OutOfMemory.
     """
     from vlmcli.models.classifier import Classifier
+    from vlmcli.models.detector import Detector
     from vlmcli.models.dual import Dual
     from vlmcli.models.feature_files import FeatureFiles
     from vlmcli.models.load import load as load_checkpoint
+    from vlmcli.models.segmenter import Segmenter
 
     features = FeatureFiles.of_user() if cache else None
     catalog = catalog or Catalog.load()
@@ -67,6 +71,10 @@ def load(
         return DualModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     if isinstance(loaded, Classifier):
         return ClassifierModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+    if isinstance(loaded, Detector):
+        return DetectorModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+    if isinstance(loaded, Segmenter):
+        return SegmenterModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     return VlmModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
 
 

@@ -106,8 +106,7 @@ class FeatureStore:
     def _put(self, key: str, fields: Fields | None) -> Fields | None:
         if fields is None:
             return None
-        # Parts that were split share their memory with the whole: each becomes a tensor of its own.
-        fields = {name: mapped(value, lambda part: part.detach().cpu().clone()) for name, value in fields.items()}
+        fields = {name: mapped(value, _own) for name, value in fields.items()}
         self._files.write(key, fields, self._model)
         return self._remember(key, fields)
 
@@ -193,6 +192,11 @@ def fields_of(output: Any) -> Fields | None:
 def _listed(value: Any) -> Any:
     """Tuples as lists, which is what comes back from a file."""
     return [_listed(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _own(part: Tensor) -> Tensor:
+    """The same on the CPU, row by row as safetensors wants it, in memory that it shares with no other part."""
+    return part.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _leaves(fields: Fields) -> list[Any]:

@@ -18,6 +18,7 @@ from vlmcli.inputs.chat import has_template
 from vlmcli.models.assemble import assemble, notes
 from vlmcli.models.classifier import Classifier
 from vlmcli.models.cpu.tables import Bits
+from vlmcli.models.detector import Detector
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
@@ -28,13 +29,14 @@ from vlmcli.models.gguf import load_gguf
 from vlmcli.models.mapped import let_go_when_converted
 from vlmcli.models.quick import load_the_rest
 from vlmcli.models.steps import steps_for
+from vlmcli.models.segmenter import Segmenter
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.result import ModelInfo
 from vlmcli.weights.fingerprint import fingerprint
 from vlmcli.weights.resolve import Checkpoint
 
-Kind = Literal["vlm", "llm", "dual", "classifier"]
+Kind = Literal["vlm", "llm", "dual", "classifier", "detector", "segmenter"]
 
 # In the order in which a model type that stands in several is looked up.
 _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
@@ -46,7 +48,15 @@ _KINDS: tuple[tuple[Kind, dict[str, Any], Any], ...] = (
         transformers.AutoModelForZeroShotImageClassification,
     ),
     ("classifier", auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, transformers.AutoModelForImageClassification),
+    (
+        "detector",
+        auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES,
+        transformers.AutoModelForZeroShotObjectDetection,
+    ),
+    ("segmenter", auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES, transformers.AutoModelForMaskGeneration),
 )
+# Their processors read no text.
+_SEEING_ONLY = ("classifier", "segmenter")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -57,7 +67,7 @@ def load(
     features: FeatureFiles | None = None,
     device_map: Literal["auto"] | None = None,
     quantize: Bits | None = None,
-) -> Vlm | Dual | Classifier:
+) -> Vlm | Dual | Classifier | Detector | Segmenter:
     """Load a checkpoint onto a device.
 
     Args:
@@ -91,6 +101,10 @@ def load(
         return Dual(model, processor, info)
     if kind == "classifier":
         return Classifier(model, processor, info)
+    if kind == "detector":
+        return Detector(model, processor, info, store)
+    if kind == "segmenter":
+        return Segmenter(model, processor, info, store)
     return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store, steps_for(model))
 
 
@@ -170,10 +184,14 @@ def kind_of(config: Any) -> tuple[Kind, Any]:
     ]
     if not candidates:
         raise ModelError(
-            f"models of type {config.model_type!r} neither answer about images nor put labels to them",
-            hint="vlm reads image-text-to-text, text-only, CLIP- or SigLIP-shaped and image-classifying checkpoints",
+            f"models of type {config.model_type!r} neither answer about images nor label them or things in them",
+            hint="vlm reads image-text-to-text, text-only, CLIP- or SigLIP-shaped and image-classifying checkpoints, "
+            "open-vocabulary detectors and promptable segmenters",
         )
-    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
+    # A detector's decoder is one of boxes.
+    if candidates[0][0] in ("vlm", "llm") and (
+        config.is_encoder_decoder or config.get_text_config().is_encoder_decoder
+    ):
         raise ModelError(f"this model of type {config.model_type!r} is an encoder-decoder, which vlm cannot run yet")
     named = set(config.architectures or ())
     for kind, classes, loader in candidates:
@@ -200,10 +218,10 @@ def template_of(checkpoint: Checkpoint, config: Any, processor: Any) -> str | No
 
 
 def processor_of(checkpoint: Checkpoint, kind: Kind) -> Any:
-    """The checkpoint's processor; for a text-only model its tokenizer, for a classifier its image processor."""
+    """The checkpoint's processor; of a text-only model its tokenizer, of one that reads no text its image processor."""
     if kind == "llm":
         return transformers.AutoTokenizer.from_pretrained(checkpoint.folder, **LOCAL)
-    if kind == "classifier":
+    if kind in _SEEING_ONLY:
         return transformers.AutoImageProcessor.from_pretrained(checkpoint.folder, **LOCAL)
     processor = transformers.AutoProcessor.from_pretrained(checkpoint.folder, **LOCAL)
     if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
