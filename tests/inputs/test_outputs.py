@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vlmcli.errors import InputError, UsageError
-from vlmcli.inputs.outputs import check_output, replacing
+from vlmcli.inputs.outputs import check_folder, check_output, replacing
 
 
 def test_a_new_file_may_be_written_and_checking_leaves_nothing(tmp_path: Path) -> None:
@@ -90,3 +90,28 @@ def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
     with replacing(tmp_path / "new") as stream:
         stream.write(b"x")
     assert (tmp_path / "new").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_folder_may_be_new_or_empty(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new")
+    (tmp_path / "there").mkdir()
+    check_folder(tmp_path / "there")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    (tmp_path / "there" / "mine.png").write_text("mine")
+    with pytest.raises(InputError, match="is not empty") as raised:
+        check_folder(tmp_path / "there")
+    assert "--force" in (raised.value.hint or "")
+    check_folder(tmp_path / "there", force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_cannot_be_a_folder_is_refused(tmp_path: Path, force: bool) -> None:
+    (tmp_path / "file").write_text("mine")
+    for name, reason in (
+        ("file", "it is no folder"),
+        ("no/folder", "its folder does not exist"),
+        ("n" * 300, "name too long"),
+        ("nul\0", "null"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            check_folder(tmp_path / name, force=force)

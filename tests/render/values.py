@@ -14,6 +14,7 @@ from vlmcli.types.attribute import AttributedToken, Attribution, Faithfulness, G
 from vlmcli.types.choose import Choice, Choices, Verdict
 from vlmcli.types.classify import Classification, ClassScore
 from vlmcli.types.compare import Compared, ComparedPosition, Divergence, Side
+from vlmcli.types.detect import Detection, Detections
 from vlmcli.types.draw import Brush, DrawEvent, Drawn, DrawnToken, DrawStart, DrawTotals
 from vlmcli.types.embed import Embedding, EmbedEvent, EmbedTotals, Skipped, TextInfo
 from vlmcli.types.inspect import Anatomy, Method, Part, Stack
@@ -22,6 +23,7 @@ from vlmcli.types.lens import Lens, LensPosition, Neighbour
 from vlmcli.types.picture import Picture
 from vlmcli.types.result import ImageInfo, ModelInfo, Start, TopToken, Usage
 from vlmcli.types.score import Scored, ScoredToken
+from vlmcli.types.segment import Mask, Rle, Segmentation
 from vlmcli.types.topk import Position, TopK
 from vlmcli.types.trace import Figures, Run, Stage, Trace
 from vlmcli.types.zeroshot import Score, Zeroshot
@@ -124,6 +126,37 @@ def zeroshot(*, sigmoid: bool = True, images: int = 1) -> Zeroshot:
     )
     infos = tuple(ImageInfo(f"image{i}.png", "00", (8, 8)) for i in range(images))
     return Zeroshot(scores, MODEL, infos, {"total": 1.0})
+
+
+def detections(*found: Detection, images: int = 1) -> Detections:
+    """``found`` in the first of some images, nothing in the others."""
+    infos = tuple(ImageInfo(f"image{i}.png", "00", (80, 60)) for i in range(images))
+    each = (found, *((),) * (images - 1))
+    return Detections(each, ("a cat", "a [bold]dog"), 0.1, None, MODEL, infos, {"total": 1.0})
+
+
+CAT = Detection("a cat", 0.75, (10.0, 20.0, 40.25, 50.0))
+DOG = Detection("a [bold]dog", 0.5, (-3.5, 5.0, 30.0, 64.0))
+
+
+def mask(*rows: str, label: str | None = None, score: float | None = None) -> Mask:
+    """A mask from rows of characters, of which ``#`` are in it."""
+    height, width = len(rows), len(rows[0])
+    runs, last = [0], "."
+    for x in range(width):
+        for y in range(height):
+            if rows[y][x] != last:
+                runs.append(0)
+                last = rows[y][x]
+            runs[-1] += 1
+    inside = [(x, y) for y, row in enumerate(rows) for x, pixel in enumerate(row) if pixel == "#"]
+    xs, ys = [x for x, _ in inside], [y for _, y in inside]
+    box = (min(xs), min(ys), max(xs) + 1.0, max(ys) + 1.0) if inside else (0.0, 0.0, 0.0, 0.0)
+    return Mask(Rle.of_runs((height, width), runs), box, len(inside), 0.9, 0.95, label, score)
+
+
+def segmentation(*masks: Mask, detector: ModelInfo | None = None) -> Segmentation:
+    return Segmentation(masks, MODEL, ImageInfo("image.png", "00", (6, 4)), detector, {"total": 1.0})
 
 
 def anatomy(method: Method = "A", *roles: str) -> Anatomy:

@@ -37,6 +37,26 @@ def check_output(path: Path, *endings: str, force: bool = False) -> None:
         raise InputError(f"cannot write {path}: {_reason(error)}", "give another place") from error
 
 
+def check_folder(path: Path, *, force: bool = False) -> None:
+    """Notice before a model is loaded that files cannot be written into the folder ``path``; nothing is left behind.
+
+    It is made when the first of them is written. ``force``: what is in it already may be replaced. Raises InputError
+    for a folder that is not empty, for what is no folder, and where there can be none.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"cannot write into {path}: it is no folder", "name a folder")
+        if not path.exists() and not path.resolve().parent.is_dir():
+            raise InputError(f"cannot make {path}: its folder does not exist", f"make it first: mkdir -p {path.parent}")
+        if path.is_dir() and any(path.iterdir()) and not force:
+            raise InputError(f"the folder {path} is not empty", "give another one, or write into it with --force")
+        part = _part(path / "file" if path.is_dir() else path)
+        part.open("xb").close()
+        part.unlink()
+    except (OSError, ValueError, RuntimeError) as error:  # as above
+        raise InputError(f"cannot write into {path}: {_reason(error)}", "give another place") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of ``path`` when the block ends well, and disappears when it does not.

@@ -39,6 +39,7 @@ class Removed:
 class ModelEntry:
     """One line of the catalogue, as a front end shows it; ``parameters`` is a count, None where it is not known.
 
+    ``commands`` are those of ``vlm`` that fit a model of this kind.
     ``folder`` and ``files`` say what is on this machine, where that was asked for; a built-in model names no folder.
     """
 
@@ -52,6 +53,7 @@ class ModelEntry:
     defined_in: str
     cached: bool
     default: bool = False
+    commands: tuple[str, ...] = ()
     folder: str | None = None
     files: tuple[ModelFile, ...] = ()
 

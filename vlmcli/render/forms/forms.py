@@ -13,11 +13,13 @@ from vlmcli.render.forms import (
     classify,
     compare,
     compose,
+    detect,
     inspect,
     knockout,
     lens,
     models,
     score,
+    segment,
     topk,
     trace,
     zeroshot,
@@ -31,11 +33,13 @@ from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
 from vlmcli.types.compare import Compared
 from vlmcli.types.compose import Composed
+from vlmcli.types.detect import Detections
 from vlmcli.types.inspect import Anatomy
 from vlmcli.types.knockout import Knockout
 from vlmcli.types.lens import Lens
 from vlmcli.types.models import Catalogue, ModelEntry, Removed
 from vlmcli.types.score import Scored
+from vlmcli.types.segment import Segmentation
 from vlmcli.types.topk import TopK
 from vlmcli.types.trace import Trace
 from vlmcli.types.zeroshot import Zeroshot
@@ -50,12 +54,14 @@ _FORMS: dict[type, Form[Any]] = {
     Cleared: cache.CLEARED,
     Compared: compare.FORM,
     Composed: compose.FORM,
+    Detections: detect.FORM,
     FeatureCache: cache.FORM,
     Knockout: knockout.FORM,
     Lens: lens.FORM,
     ModelEntry: models.ENTRY,
     Removed: models.REMOVED,
     Scored: score.FORM,
+    Segmentation: segment.FORM,
     Speed: bench.FORM,
     TopK: topk.FORM,
     Trace: trace.FORM,

@@ -42,6 +42,7 @@ def model_lines(entry: ModelEntry) -> list[str]:
         "name": entry.name,
         "description": entry.description,
         "kind": entry.kind,
+        "commands": ", ".join(entry.commands) or UNKNOWN,
         "parameters": count(entry.parameters),
         "licence": entry.licence or UNKNOWN,
         "source": entry.source,
@@ -93,6 +94,7 @@ def entry_object(entry: ModelEntry) -> Object:
         "defined_in": entry.defined_in,
         "cached": entry.cached,
         "default": entry.default,
+        "commands": list(entry.commands),
         **kept,
     }
 
