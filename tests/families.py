@@ -189,6 +189,24 @@ DUALS: tuple[tuple[str, str, str], ...] = (
 CLASSIFIERS: tuple[tuple[str, str], ...] = (("ViT", "vit"), ("ConvNeXt", "convnext"), ("DINOv2", "dinov2"))
 
 
+# Command -> name, type, what is special.
+FINDERS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "detect": (
+        ("OWL-ViT", "owlvit", "CLIP whose patches propose boxes; words or an example image"),
+        ("OWLv2", "owlv2", "the image padded to a square, and the boxes brought back"),
+        ("Grounding DINO", "grounding-dino", "the labels joined into one text; a score for each of its tokens"),
+        ("MM Grounding DINO", "mm-grounding-dino", "the same, with biases where it compares"),
+        ("OmDet-Turbo", "omdet-turbo", "each label by itself beside a task in words; suppression of its own"),
+    ),
+    "segment": (
+        ("SAM", "sam", "the longer side resized, the rest padded"),
+        ("SAM-HQ", "sam_hq", "looks at the encoder's inner layers too"),
+        ("SAM 2", "sam2", "a square picture; features of three sizes"),
+        ("SAM 2, as published", "sam2_video", "the image half of the tracker's checkpoint"),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Composition:
     """A model made of parts: ``vision`` and ``decoder`` name functions in tests/tiny, the rest is as in models.toml."""
@@ -216,8 +234,6 @@ COMPOSITIONS: tuple[Composition, ...] = (
 
 # What does not answer in words, or cannot be loaded, and why: name, reason.
 MISSING: tuple[tuple[str, str], ...] = (
-    ("OWL-ViT, OWLv2", "not yet: a detector's boxes have no command"),
-    ("SAM, OWLSAM", "not yet: a segmenter's masks have no command"),
     ("Florence-2, Pix2Struct, UDOP, T5Gemma 2, BLIP-2 with T5", "encoder-decoders: refused with a line that says so"),
     ("Gemma 3n, FastVLM, PerceptionLM", "their encoders need the package timm, which the error names"),
 )
@@ -232,6 +248,11 @@ def page() -> str:
     )
     lines += ["", "## Classifiers", "", "Logits of `vlm classify`, compared with transformers' own.", ""]
     lines += _table(("family", "`model_type`", "result"), ((n, f"`{t}`", "yes") for n, t in CLASSIFIERS))
+    lines += ["", "## Detectors and segmenters", "", _FOUND, ""]
+    lines += _table(
+        ("family", "`model_type`", "command", "result", "what is special"),
+        ((n, f"`{t}`", f"`{command}`", "yes", s) for command, some in FINDERS.items() for n, t, s in some),
+    )
     lines += ["", "## Compositions", "", _COMPOSED, ""]
     rows = ((c.name, c.method, f"`{c.fusion}`", f"`{c.projector}`", "yes", c.special) for c in COMPOSITIONS)
     lines += _table(("model", "method", "fusion", "projector", "result", "what is special"), rows)
@@ -248,6 +269,9 @@ by 1e-5 at most in float32. Any other checkpoint that transformers loads for ima
 Method A: image embeddings take the places of placeholder tokens. Method B: they are the keys and values of
 cross-attention layers. `python -m tests.families` writes this page from the table that the tests run.
 """
+_FOUND = """Boxes, scores, masks and predicted IoUs, compared with transformers' own forward and post-processing within
+1e-4, on square, wide, tall, sideways and tiny images. Any other checkpoint of transformers' mask-generation class that
+takes points and boxes goes the way of the segmenters."""
 _COMPOSED = """No weights of these are public: their shapes are [compositions](compositions.md) of tiny random parts,
 and what is compared is the forward pass, with the same written out plainly, position by position."""
 _AFTER = """- **two images** of different sizes in one prompt; **second turn**: a question, an answer, another question;

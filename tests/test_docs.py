@@ -17,6 +17,15 @@ _PLAIN_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+_STAND_INS = {
+    "vlm": fakes.FakeModel,
+    "dual": fakes.FakeDual,
+    "classifier": fakes.FakeClassifier,
+    "detector": fakes.FakeDetector,
+    "segmenter": fakes.FakeSegmenter,
+}
+
+
 def _plain_commands(program: str) -> list[str]:
     """Commands outside of console blocks: what they print depends on the network or on a person's own files."""
     lines = [
@@ -51,15 +60,14 @@ def test_the_comparison_can_fail() -> None:
 
 @pytest.mark.parametrize("command", _plain_commands("vlm"))
 def test_other_commands_are_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for the model that they would download, and for the photograph that is not there.
+    """With stand-ins for the model that they would download, and for the photograph that is not there.
 
-    What they write, they write elsewhere.
+    What they write goes into an empty folder.
     """
     (tmp_path / "examples").symlink_to(console.ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     words = [re.sub(r"^(photo|a|b)\.jpg$", "examples/shapes.png", word) for word in shlex.split(command)[1:]]
-    stand_ins = {"zeroshot": fakes.FakeDual, "embed": fakes.FakeDual, "classify": fakes.FakeClassifier}
-    outcome = fakes.run(*words, model=stand_ins.get(words[0], fakes.FakeModel)())
+    outcome = fakes.run(*words, load=lambda **options: _STAND_INS[options["kind"]]())
     assert outcome.code == 0, outcome.stderr
 
 

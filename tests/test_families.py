@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests import tiny
-from tests.families import DUALS, FAMILIES, PAGE, page
+from tests.families import DUALS, FAMILIES, FINDERS, PAGE, page
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -13,6 +13,8 @@ def test_the_page_is_up_to_date() -> None:
 def test_every_tiny_checkpoint_has_a_row() -> None:
     assert sorted(family.tiny for family in FAMILIES) == sorted(tiny.GENERATORS)
     assert sorted(kind for _, kind, _ in DUALS) == sorted(tiny.DUALS)
+    found = {command: {kind.replace("-", "_") for _, kind, _ in rows} for command, rows in FINDERS.items()}
+    assert found == {"detect": set(tiny.DETECTORS), "segment": set(tiny.SEGMENTERS)}
 
 
 def test_the_differences_that_the_code_names_are_tried() -> None:

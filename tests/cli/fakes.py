@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from tests.render import values
 from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
@@ -22,6 +24,7 @@ from vlmcli.types.attribute import Attribution
 from vlmcli.types.choose import Choices, Verdict
 from vlmcli.types.classify import Classification
 from vlmcli.types.compare import Compared
+from vlmcli.types.detect import Detections
 from vlmcli.types.draw import DrawEvent, Drawn, DrawnToken
 from vlmcli.types.embed import EmbedEvent
 from vlmcli.types.inspect import Anatomy
@@ -29,6 +32,7 @@ from vlmcli.types.knockout import Knockout
 from vlmcli.types.lens import Lens
 from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
+from vlmcli.types.segment import Segmentation
 from vlmcli.types.topk import TopK
 from vlmcli.types.trace import Trace
 from vlmcli.types.zeroshot import Zeroshot
@@ -124,6 +128,46 @@ class FakeClassifier:
     def classify(self, images: Sequence[str], **options: Any) -> Classification:
         self.calls.append(("classify", (images,), options))
         return values.classification(images=len(images))
+
+
+@dataclass
+class FakeReader:
+    """Reads a grey image wherever it is told to."""
+
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    info: ModelInfo = values.MODEL
+
+    def read(self, images: Sequence[str]) -> tuple[LoadedImage, ...]:
+        return tuple(map(self.read_one, images))
+
+    def read_one(self, image: str) -> LoadedImage:
+        return replace(load_image(Image.new("RGB", (6, 4), "grey")), info=replace(values.IMAGE, source=image))
+
+
+@dataclass
+class FakeDetector(FakeReader):
+    """Finds a cat and a dog in the first image; nothing where the labels say so."""
+
+    def detect(self, images: Sequence[LoadedImage], labels: Sequence[str], **options: Any) -> Detections:
+        sources = tuple(image.info.source for image in images)
+        self.calls.append(("detect", (sources, labels), options))
+        found = () if "nothing" in labels else (values.CAT, values.DOG)
+        return values.detections(*found, images=len(images))
+
+
+@dataclass
+class FakeSegmenter(FakeReader):
+    """Draws one mask of whatever it is pointed at; everything is two."""
+
+    def segment(self, image: LoadedImage, labels: Sequence[str] = (), **options: Any) -> Segmentation:
+        self.calls.append(("segment", (image.info.source, labels), options))
+        return values.segmentation(values.mask("......", ".##...", ".##...", "......", label=next(iter(labels), None)))
+
+    def everything(self, image: LoadedImage, **options: Any) -> Segmentation:
+        self.calls.append(("everything", (image.info.source,), options))
+        return values.segmentation(
+            values.mask("##....", "......", "......", "......"), values.mask("......", "......", "......", "....##")
+        )
 
 
 class EndlessModel(FakeModel):

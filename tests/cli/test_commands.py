@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, run
 from vlmcli.catalog import Catalog
-from vlmcli.cli import options
+from vlmcli.cli.kinds import fitting
 from vlmcli.inputs.embeddings.kept import Kept
 from vlmcli.types.chat import Sampling
 
@@ -173,7 +173,7 @@ def test_a_model_of_the_other_kind_is_a_usage_error(argv: tuple[str, ...], model
     outcome = run(*argv, "-m", "tiny", model=model)
     assert outcome.code == 2
     assert f"cannot do {argv[0]}" in outcome.stderr
-    able = [verb for verb in options._KINDS if hasattr(model, verb)]
+    able = fitting(model)
     assert " and ".join(f"vlm {verb}" for verb in able) in outcome.stderr
 
 

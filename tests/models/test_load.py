@@ -18,8 +18,10 @@ from vlmcli.errors import ModelError, OutOfMemory, UsageError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.classifier import Classifier
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
+from vlmcli.models.detector import Detector
 from vlmcli.models.dual import Dual
 from vlmcli.models.load import load
+from vlmcli.models.segmenter import Segmenter
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.chat import Message
 from vlmcli.weights.resolve import Checkpoint
@@ -38,8 +40,8 @@ def edit_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize("family", list(tiny.FAMILIES))
 def test_the_kind_comes_from_the_configuration(model: Any, family: str) -> None:
     loaded = model(family)
-    kind = Classifier if family in tiny.CLASSIFIERS else Dual if family in tiny.DUALS else Vlm
-    assert isinstance(loaded, kind)
+    rooms = {Classifier: tiny.CLASSIFIERS, Dual: tiny.DUALS, Detector: tiny.DETECTORS, Segmenter: tiny.SEGMENTERS}
+    assert isinstance(loaded, next((kind for kind, room in rooms.items() if family in room), Vlm))
     assert loaded.info.id == family and loaded.info.device == "cpu" and loaded.info.dtype == "float32"
     assert not loaded.model.training
     assert all(p.dtype == torch.float32 for p in loaded.model.parameters())

@@ -17,6 +17,7 @@ from vlmcli.cli.choose import choose
 from vlmcli.cli.classify import classify
 from vlmcli.cli.compare import compare
 from vlmcli.cli.compose import compose
+from vlmcli.cli.detect import detect
 from vlmcli.cli.draw import draw
 from vlmcli.cli.embed import embed
 from vlmcli.cli.groups import grouped
@@ -25,6 +26,7 @@ from vlmcli.cli.knockout import knockout
 from vlmcli.cli.lens import lens
 from vlmcli.cli.pull import pull
 from vlmcli.cli.score import score
+from vlmcli.cli.segment import segment
 from vlmcli.cli.topk import topk
 from vlmcli.cli.trace import trace
 from vlmcli.cli.zeroshot import zeroshot
@@ -74,7 +76,7 @@ def vlm(
 
 for _command in (
     *(ask, topk, score, choose, check, attribute, trace, lens, knockout, compare),
-    *(zeroshot, embed, classify, draw, inspect, bench, compose),
+    *(zeroshot, embed, classify, detect, segment, draw, inspect, bench, compose),
 ):
     app.command(cls=WordsCommand)(grouped(_command))
 app.add_typer(models.app, name="models")

@@ -85,13 +85,36 @@ def split_zeroshot(words: Sequence[str], images: Sequence[str] = (), labels: Seq
     Raises InputError for a word that should be a file and is none, UsageError for an image after a label, or where
     images or labels are missing.
     """
-    end = next((i for i, word in enumerate(words) if not is_image(word)), len(words))
-    leading, rest = [*images, *words[:end]], words[end:]
-    if rest and not leading and looks_like_file(rest[0]):
-        raise _no_such_file(rest[0], None)
-    for word in rest:
-        _check_label(word)
-    return LabelRequest(_some(_checked_images(leading), "image"), _some(_unique([*rest, *labels]), "label"))
+    request = _images_then_labels(words, images, labels)
+    _some(request.images, "image")
+    _some(request.labels, "label")
+    return request
+
+
+def split_detect(
+    words: Sequence[str], images: Sequence[str] = (), labels: Sequence[str] = (), *, by_example: bool = False
+) -> LabelRequest:
+    """``IMAGE... LABEL...`` as above; no label beside an image that shows what is looked for.
+
+    Raises InputError and UsageError as split_zeroshot.
+    """
+    request = _images_then_labels(words, images, labels)
+    example = "vlm detect photo.jpg 'a cat' 'a dog' -m owlv2-base"
+    _some(request.images, "image", example)
+    if by_example and request.labels:
+        raise UsageError("labels and --query-image exclude each other", "the image takes the place of labels")
+    if not by_example:
+        _some(request.labels, "label", example)
+    return request
+
+
+def split_segment(words: Sequence[str], images: Sequence[str] = (), labels: Sequence[str] = ()) -> LabelRequest:
+    """``IMAGE [LABEL...]``: one image. Raises InputError and UsageError as split_zeroshot, but for missing labels."""
+    request = _images_then_labels(words, images, labels)
+    _some(request.images, "image", "vlm segment photo.jpg --point 320,240 -m sam2.1-tiny")
+    if len(request.images) > 1:
+        raise UsageError(f"{len(request.images)} images, and vlm segment takes one at a time")
+    return request
 
 
 def only_images(words: Sequence[str]) -> tuple[str, ...]:
@@ -177,6 +200,16 @@ def default_prompt(images: Sequence[str]) -> str:
 def _has_file_suffix(word: str) -> bool:
     start = word.rfind(".") - 1
     return start >= 0 and _FILE_SUFFIX.fullmatch(word, start) is not None
+
+
+def _images_then_labels(words: Sequence[str], images: Sequence[str], labels: Sequence[str]) -> LabelRequest:
+    end = next((i for i, word in enumerate(words) if not is_image(word)), len(words))
+    leading, rest = [*images, *words[:end]], words[end:]
+    if rest and not leading and looks_like_file(rest[0]):
+        raise _no_such_file(rest[0], None)
+    for word in rest:
+        _check_label(word)
+    return LabelRequest(_checked_images(leading), tuple(_unique([*rest, *labels])))
 
 
 def _checked_images(images: Sequence[str], hint: str | None = "images come first, the prompt last") -> tuple[str, ...]:

@@ -93,6 +93,34 @@ def size(text: str) -> tuple[int, int]:
     raise UsageError(f"--image-size cannot be {text!r}", "give width and height in pixels, such as 640x480")
 
 
+def point(text: str, option: str) -> tuple[float, float]:
+    """(x, y) from text such as 120,80. Raises UsageError for anything else."""
+    numbers = _numbers(text)
+    if len(numbers) != 2:
+        raise UsageError(f"{option} cannot be {text!r}", f"give x and y in pixels, such as {option} 120,80")
+    return numbers[0], numbers[1]
+
+
+def box(text: str) -> tuple[float, float, float, float]:
+    """(x0, y0, x1, y1) from text such as 10,20,200,300. Raises UsageError for anything else, and without an area."""
+    numbers = _numbers(text)
+    if len(numbers) != 4:
+        raise UsageError(f"--box cannot be {text!r}", "give x0,y0,x1,y1 in pixels, such as --box 10,20,200,300")
+    x0, y0, x1, y1 = numbers
+    if x0 >= x1 or y0 >= y1:
+        raise UsageError(f"the box {text} has no area", "first its upper left corner, then its lower right one")
+    return x0, y0, x1, y1
+
+
+def _numbers(text: str) -> list[float]:
+    """Finite numbers with commas between them; none where that is not what the text is."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
 def position(text: str) -> Literal["last", "all"] | int:
     """A position in the prompt: last, all or an index. Raises UsageError for anything else."""
     if text in ("last", "all"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmcli.cli import options
+from vlmcli.cli.kinds import commands_for
 from vlmcli.cli.options import OutputOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import ModelNotFound
@@ -126,6 +127,7 @@ def _entry(spec: ModelSpec, defaults: set[str]) -> ModelEntry:
         defined_in=spec.defined_in,
         cached=cached(spec),
         default=spec.name in defaults,
+        commands=commands_for(spec),
     )
 
 

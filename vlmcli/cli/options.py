@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcli.cli import checks
+from vlmcli.cli.kinds import fitting, kind_for
 from vlmcli.cli.notice import default_notice
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
 
 if TYPE_CHECKING:
     from vlmcli.render.sink import Mode, Sink
-
-
-_KINDS = {"ask": "vlm", "topk": "vlm", "zeroshot": "dual", "embed": "dual", "classify": "classifier"}
-_KINDS |= {"score": "vlm", "choose": "vlm", "check": "vlm", "attribute": "vlm", "draw": "vlm"}
-_KINDS |= {"trace": "vlm", "lens": "vlm", "knockout": "vlm", "bench": "vlm"}
-"""The commands that need a model, and the kind whose default model they take."""
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -192,11 +187,16 @@ class ModelOptions:
         Raises UsageError for a model of the other kind, and what ``vlmcli.api.load.load`` raises.
         """
         settled = self.settled()
-        kind = _KINDS[verb]
         if settled["model"] is None:
-            sink.note(default_notice(kind))
-        model = runtime.load(kind=kind, progress=not output.quiet and runtime.stderr.isatty(), **settled)
+            sink.note(default_notice(kind_for(verb)))
+        return self.load(runtime, output, verb, settled["model"])
+
+    def load(self, runtime: Runtime, output: OutputOptions, verb: str, name: str | None) -> Any:
+        """Load the model ``name``, which must be able to ``verb``, with these options. Raises as ``open``."""
+        settled = {**self.settled(), "model": name}
+        progress = not output.quiet and runtime.stderr.isatty()
+        model = runtime.load(kind=kind_for(verb), progress=progress, **settled)
         if not hasattr(model, verb):
-            able = " and ".join(f"vlm {other}" for other in _KINDS if hasattr(model, other))
+            able = " and ".join(f"vlm {other}" for other in fitting(model))
             raise UsageError(f"{model.info.id} cannot do {verb}, it is another kind of model", f"made for {able}")
         return model
