@@ -102,9 +102,9 @@ def point(text: str, option: str) -> tuple[float, float]:
 
 
 def box(text: str) -> tuple[float, float, float, float]:
-    """(x0, y0, x1, y1) from text such as 10,20,200,300. Raises UsageError for anything else, and without an area."""
+    """(x0, y0, x1, y1) in pixels from text such as 10,20,200,300. Raises UsageError for anything else."""
     numbers = _numbers(text)
-    if len(numbers) != 4:
+    if len(numbers) != 4 or min(numbers) < 0:
         raise UsageError(f"--box cannot be {text!r}", "give x0,y0,x1,y1 in pixels, such as --box 10,20,200,300")
     x0, y0, x1, y1 = numbers
     if x0 >= x1 or y0 >= y1:
@@ -150,17 +150,6 @@ def layers(text: str) -> tuple[int, ...]:
             raise UsageError(f"--layers cannot be {text!r}", "give numbers and ranges, such as 0,4,8-12")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return tuple(found)
-
-
-def box(text: str) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) in pixels from text such as 10,20,110,90. Raises UsageError for anything else."""
-    try:
-        left, top, right, bottom = (float(number) for number in text.split(","))
-    except ValueError:
-        left = top = right = bottom = math.nan
-    if 0 <= left < right < math.inf and 0 <= top < bottom < math.inf:
-        return left, top, right, bottom
-    raise UsageError(f"--box cannot be {text!r}", "give left,top,right,bottom in pixels of the image: 10,20,110,90")
 
 
 def rating(text: str) -> tuple[str, ...]:
