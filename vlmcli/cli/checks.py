@@ -108,7 +108,7 @@ def box(text: str) -> tuple[float, float, float, float]:
         raise UsageError(f"--box cannot be {text!r}", "give x0,y0,x1,y1 in pixels, such as --box 10,20,200,300")
     x0, y0, x1, y1 = numbers
     if x0 >= x1 or y0 >= y1:
-        raise UsageError(f"the box {text} has no area", "first its upper left corner, then its lower right one")
+        raise UsageError(f"--box {text} has no area", "first its upper left corner, then its lower right one")
     return x0, y0, x1, y1
 
 
