@@ -17,8 +17,8 @@ from tests import tiny
 from vlmcli.errors import ModelError, OutOfMemory, UsageError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.classifier import Classifier
-from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.detector import Detector
+from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
 from vlmcli.models.load import load
 from vlmcli.models.segmenter import Segmenter
