@@ -41,7 +41,7 @@ def test_the_parts_add_up_to_the_model(checkpoint: Any, model: Any, family: str)
     assert all(part.parameters and part.dtype == "float32" for part in parts)
 
 
-@pytest.mark.parametrize("family", list(tiny.FAMILIES))
+@pytest.mark.parametrize("family", list(tiny.GENERATORS | tiny.DUALS | tiny.CLASSIFIERS | tiny.SEGMENTERS))
 def test_the_method_is_the_family_s(checkpoint: Any, family: str) -> None:
     parts = parts_of(checkpoint(family))
     expected = "dual" if family in tiny.DUALS else METHODS.get(family, "none")

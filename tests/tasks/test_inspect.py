@@ -92,3 +92,8 @@ def test_a_gguf_file_is_a_decoder(checkpoint: Any, tmp_path: Path) -> None:
     (decoder,) = anatomy.parts
     assert (anatomy.method, decoder.parameters) == ("none", whole.parameters)
     assert decoder.size_bytes is not None and decoder.size_bytes < (whole.size_bytes or 0)
+
+
+@pytest.mark.parametrize("family", ["owlv2", "grounding_dino", "sam2"])
+def test_what_does_not_answer_has_no_method(checkpoint: Any, family: str) -> None:
+    assert inspect(skeleton(checkpoint(family))).method == "none"

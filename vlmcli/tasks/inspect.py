@@ -17,6 +17,8 @@ from vlmcli.types.result import ImageInfo
 # Stands for a photograph where the encoder takes images in their own size.
 _PHOTOGRAPH = (640, 480)
 _GREY = (128, 128, 128)
+# Their texts meet the image in ways of their own, and none of them answers in words.
+_WORDLESS = ("detector", "segmenter")
 
 
 def inspect(
@@ -41,7 +43,7 @@ def inspect(
     return Anatomy(
         model=replace(skeleton.info, dtype=largest.dtype if largest else skeleton.info.dtype),
         family=family(skeleton.config),
-        method=method(parts, skeleton.config),
+        method="none" if skeleton.kind in _WORDLESS else method(parts, skeleton.config),
         parts=parts,
         licence=skeleton.licence,
         patch=pair(vision, "patch_size") or pair(skeleton.config, "patch_size"),
