@@ -28,8 +28,8 @@ from vlmcli.models.fit import check_memory, free_bytes
 from vlmcli.models.gguf import load_gguf
 from vlmcli.models.mapped import let_go_when_converted
 from vlmcli.models.quick import load_the_rest
-from vlmcli.models.steps import steps_for
 from vlmcli.models.segmenter import Segmenter
+from vlmcli.models.steps import steps_for
 from vlmcli.models.torchvision_shim import mend_torchvision
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.result import ModelInfo
