@@ -30,6 +30,9 @@ from vlmcli.models.cpu.machine import Conversation, Machine
 from vlmcli.models.cpu.quantize import quantize_decoder
 from vlmcli.models.cpu.steps import described
 from vlmcli.models.cpu.weights import read_weights
+from vlmcli.models.torchvision_shim import mend_torchvision
+
+mend_torchvision()  # transformers' own modules import torchvision wherever it is installed
 
 TOKENS = 32  # of a measurement
 LENGTHS = (128, 4096)
