@@ -22,6 +22,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Chec
         from tests import tiny
 
         if family not in made:
+            if family in tiny.TIMM:
+                pytest.importorskip("timm", reason="timm is not installed: pip install 'vlmcli[timm]'")
             torch.manual_seed(0)  # some families draw class embeddings and the like when they are built
             folder = tiny.FAMILIES[family](tmp_path_factory.mktemp(family))
             made[family] = Checkpoint(folder, family, None, None)

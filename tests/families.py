@@ -173,6 +173,26 @@ FAMILIES: tuple[Family, ...] = (
         "image features before the text, without slots in it; one image; chat template from the catalogue",
         {"two images": _ONE_IMAGE, **_SINGLE},
     ),
+    Family("Gemma 4", "gemma4", "gemma4", "A", "patches of the image's own shape, pooled; embeddings for each layer"),
+    Family("GLM-4.6V", "glm46v", "glm46v", "A", "as GLM-4.1V"),
+    Family("GLM-4.5V", "glm4v_moe", "glm4v_moe", "A", "as GLM-4.1V, over routed experts"),
+    Family("Qwen3.5, mixture of experts", "qwen3_5_moe", "qwen3_5_moe", "A", "as Qwen3.5, over routed experts"),
+    Family("DeepSeek-VL, hybrid", "deepseek_vl_hybrid", "deepseek_vl_hybrid", "A", "two encoders, SigLIP's and SAM's"),
+    Family("LightOnOCR", "lighton_ocr", "lighton_ocr", "A", "Pixtral's encoder, Qwen3's decoder"),
+    Family("PaddleOCR-VL", "paddleocr_vl", "paddleocr_vl", "A", "any resolution; rope in three dimensions"),
+    Family("VideoLLaMA 3", "video_llama_3", "video_llama_3", "A", "any resolution; its videos are not read"),
+    Family("LLaVA-NeXT-Video", "llava_next_video", "llava_next_video", "A", "as LLaVA-NeXT; its videos are not read"),
+    Family(
+        "GOT-OCR 2.0",
+        "got_ocr2",
+        "got_ocr2",
+        "A",
+        "SAM's encoder; one image; chat template from the catalogue",
+        {"two images": _ONE_IMAGE, **_SINGLE},
+    ),
+    Family("PerceptionLM", "perception_lm", "perception_lm", "A", "a thumbnail and tiles; needs `vlmcli[timm]`"),
+    Family("FastVLM", "fast_vlm", "fast_vlm", "A", "a convolutional encoder; needs `vlmcli[timm]`"),
+    Family("Gemma 3n", "gemma3n", "gemma3n", "A", "embeddings for each layer; no sounds; needs `vlmcli[timm]`"),
     Family("Llama", "llama", "llama", "none", "text only"),
     Family("Qwen2", "qwen2", "qwen2", "none", "text only"),
     Family("Gemma 2", "gemma2", "gemma2", "none", "text only; soft caps behind the head"),
@@ -235,7 +255,6 @@ COMPOSITIONS: tuple[Composition, ...] = (
 # What does not answer in words, or cannot be loaded, and why: name, reason.
 MISSING: tuple[tuple[str, str], ...] = (
     ("Florence-2, Pix2Struct, UDOP, T5Gemma 2, BLIP-2 with T5", "encoder-decoders: refused with a line that says so"),
-    ("Gemma 3n, FastVLM, PerceptionLM", "their encoders need the package timm, which the error names"),
 )
 
 

@@ -31,9 +31,8 @@ TOLERANCE = 1e-5  # of probabilities, in float32
 SEEING = [family for family in FAMILIES if family.method != "none"]
 # Their forward takes pixels only.
 PIXELS_ONLY = {"mllama", "kosmos2", "idefics", "git"}
-# Their images are cut into tiles, or several share a row: all images of a prompt are one entry.
-TOGETHER = {"llava_onevision", "molmo2", "internvl", "internvit_6b", "nvlm_d", "internvl_chat", "idefics2"}
-TOGETHER |= {"idefics3", "smolvlm", "aya_vision", "cohere2_vision", "ovis2", "llama4", "lfm2_vl"}
+# Nothing tells whose the rows of their pixels are: all images of a prompt are one entry.
+TOGETHER = {"llava_onevision", "molmo2"}
 
 ONE = Prompt((Message("user", "What is in the image?", 1),), (tiny.picture(1, (40, 40)),))
 TWO = Prompt((Message("user", "What is it?", 2),), (tiny.picture(1, (40, 40)), tiny.picture(2, (70, 50))))
@@ -266,3 +265,42 @@ def test_images_are_told_apart_or_left_together(
     assert [len(piece["pixel_values"]) for piece in pieces] == lengths
     for name, value in arguments.items():
         assert torch.equal(torch.cat([piece[name] for piece in pieces]), value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "images", "slots", "lengths"),
+    [
+        ((5,), [2], [16, 4], [4, 1]),
+        ((5,), [1, 1], [4, 16], [1, 4]),
+        ((1, 5), [2], [16, 4], [4, 1]),  # the rows of a single prompt
+        ((5,), [2], [16, 5], [5]),  # tiles cannot be shared
+        ((5,), [2], [20, 0], [5]),
+        ((2, 5), [2, 1], [4, 4, 4], [5]),  # prompts with unlike numbers of images
+        ((5,), [1], [20], [5]),
+    ],
+)
+def test_tiles_are_told_apart_by_the_slots_of_their_images(
+    shape: tuple[int, ...], images: list[int], slots: list[int], lengths: list[int]
+) -> None:
+    arguments = {"pixel_values": torch.rand(*shape, 3), "pixel_attention_mask": torch.rand(*shape, 2)}
+    pieces = taken_apart(arguments, images, slots)
+    along = len(shape) - 1
+    assert [piece["pixel_values"].shape[along] for piece in pieces] == lengths
+    for name, value in arguments.items():
+        assert torch.equal(torch.cat([piece[name] for piece in pieces], dim=along), value)
+
+
+def test_tiles_that_make_other_numbers_of_features_are_encoded_together(tmp_path: Path, model: Any) -> None:
+    runs = []
+
+    def encode(pixel_values: torch.Tensor) -> Any:
+        runs.append(len(pixel_values))
+        return Output(pooler_output=[torch.ones(2 * len(pixel_values), 3)])
+
+    store = FeatureStore("these", model("llava").info, FeatureFiles(tmp_path))
+    pixels = {"pixel_values": torch.rand(3, 3, 4)}
+    store.look_up(encode, pixels, [2], slots=[4, 2])
+    assert runs == [2, 1], "as many as slots: image by image"
+    runs.clear()
+    _, cached = store.look_up(encode, {"pixel_values": torch.rand(3, 3, 4)}, [2], slots=[8, 4])
+    assert runs == [2, 1, 3] and cached == (False, False)

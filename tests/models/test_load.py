@@ -251,3 +251,15 @@ def test_the_installed_torchvision_imports_in_either_world() -> None:
         MEND + "from torchvision.transforms.v2 import functional; from transformers import CLIPImageProcessor; print(1)"
     )
     assert run(code) == "1"
+
+
+def test_a_package_that_is_missing_is_named(folder_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.utils.import_utils import TIMM_IMPORT_ERROR
+
+    def refuse(*_: Any) -> Any:
+        raise ImportError(TIMM_IMPORT_ERROR.format("TimmWrapperModel"))
+
+    monkeypatch.setattr("vlmcli.models.load._read", refuse)
+    with pytest.raises(ModelError, match=r"llava needs timm, which is not here") as caught:
+        load_folder(folder_of("llava"))
+    assert caught.value.hint == "pip install timm"

@@ -59,8 +59,8 @@ def reference_inputs(vlm: Vlm, prompts: Sequence[Prompt]) -> dict[str, Any]:
     conversations = [_as_transformers_reads_it(vlm, prompt) for prompt in prompts]
     options: dict[str, Any] = {"padding": True, "padding_side": "left"} if len(prompts) > 1 else {}
     template = {"chat_template": vlm.template or vlm.tokenizer.chat_template, "add_generation_prompt": True}
-    if vlm.model.config.model_type == "paligemma" and not any(prompt.images for prompt in prompts):
-        # Its processor insists on an image; the model does not.
+    if vlm.model.config.model_type in ("paligemma", "got_ocr2") and not any(prompt.images for prompt in prompts):
+        # Their processors insist on an image; the models do not.
         return dict(vlm.tokenizer(vlm.processor.apply_chat_template(conversations, **template), return_tensors="pt"))
     inputs = vlm.processor.apply_chat_template(
         conversations,

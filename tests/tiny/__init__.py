@@ -10,11 +10,25 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from tests.tiny import classifier, cross, detector, dual, native, published, queries, segmenter, squares, text, tiles
+from tests.tiny import (
+    classifier,
+    cross,
+    detector,
+    dual,
+    native,
+    published,
+    queries,
+    segmenter,
+    squares,
+    text,
+    tiles,
+    timm_encoders,
+    unnamed,
+)
 from tests.tiny.parts import CORPUS, DECODER, ENCODER, fallback_tokenizer, picture, save, token_ids, tokenizer
 
 __all__ = ["CLASSIFIERS", "CORPUS", "DECODER", "DETECTORS", "DUALS", "ENCODER", "FAMILIES", "GENERATORS", "SEGMENTERS"]
-__all__ += ["TEXT", "fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
+__all__ += ["TEXT", "TIMM", "fallback_tokenizer", "picture", "save", "token_ids", "tokenizer"]
 
 Make = Callable[[Path], Path]
 
@@ -26,8 +40,17 @@ def _makers(room: ModuleType) -> dict[str, Make]:
 
 
 TEXT = _makers(text)
+TIMM = _makers(timm_encoders)  # they need the package timm
 GENERATORS = (
-    TEXT | _makers(squares) | _makers(tiles) | _makers(native) | _makers(queries) | _makers(cross) | _makers(published)
+    TEXT
+    | _makers(squares)
+    | _makers(tiles)
+    | _makers(native)
+    | _makers(queries)
+    | _makers(cross)
+    | _makers(published)
+    | _makers(unnamed)
+    | TIMM
 )
 DUALS = _makers(dual)
 CLASSIFIERS = _makers(classifier)

@@ -65,25 +65,39 @@ def qwen3_vl_moe(folder: Path) -> Path:
     return _qwen_vl(folder, "Qwen3VLMoe", hf.Qwen3VLProcessor, 16, _DEEP, head_dim=8, **experts)
 
 
+_LINEAR = {
+    "layer_types": ["linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
+
+
+def _qwen3_5(folder: Path, family: str, **text: Any) -> Path:
+    """Linear attention in all but some layers: a state beside the cache."""
+    vision = {key: value for key, value in _DEEP.items() if key != "deepstack_visual_indexes"}
+    return _qwen_vl(folder, family, hf.Qwen3VLProcessor, 16, vision, head_dim=8, **_LINEAR, **text)
+
+
 def qwen3_5(folder: Path) -> Path:
     """Linear attention in all but some layers: a state beside the cache."""
-    linear = {
-        "layer_types": ["linear_attention", "full_attention"],
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
-        "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8,
-    }
-    vision = {key: value for key, value in _DEEP.items() if key != "deepstack_visual_indexes"}
-    return _qwen_vl(folder, "Qwen3_5", hf.Qwen3VLProcessor, 16, vision, head_dim=8, **linear)
+    return _qwen3_5(folder, "Qwen3_5")
 
 
-def glm4v(folder: Path) -> Path:
-    """Qwen-VL's way with positions of its own and interpolated embeddings of places."""
+def qwen3_5_moe(folder: Path) -> Path:
+    """The same with a mixture of experts."""
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    return _qwen3_5(folder, "Qwen3_5Moe", shared_expert_intermediate_size=32, **experts)
+
+
+def _glm(folder: Path, family: str, kind: str, **text: Any) -> Path:
+    """Qwen-VL's way with positions of its own and interpolated embeddings of places; ``kind`` names the processor."""
     marks = ("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>")
     tokens = tokenizer("<|image|>", "<|video|>", *marks)
     ids = dict(zip(("image_start", "image_end", "video_start", "video_end"), marks, strict=True))
-    config = hf.Glm4vConfig(
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
+    config = getattr(hf, f"{family}Config")(
         vision_config={
             "depth": 2,
             "hidden_size": 32,
@@ -93,22 +107,36 @@ def glm4v(folder: Path) -> Path:
             "out_hidden_size": 32,
             "intermediate_size": 64,
         },
-        text_config=decoder(
-            tokens,
-            rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
-        ),
+        text_config=decoder(tokens, rope_parameters=rope, **text),
         image_token_id=tokens.convert_tokens_to_ids("<|image|>"),
         video_token_id=tokens.convert_tokens_to_ids("<|video|>"),
         **{f"{name}_token_id": tokens.convert_tokens_to_ids(mark) for name, mark in ids.items()},
     )
     size = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 12 * 2}
-    processor = hf.Glm4vProcessor(
-        hf.Glm4vImageProcessor(size=size),
+    processor = getattr(hf, f"{kind}Processor")(
+        getattr(hf, f"{kind}ImageProcessor")(size=size),
         tokens,
-        hf.Glm4vVideoProcessor(size=size),
+        getattr(hf, f"{kind}VideoProcessor")(size=size),
         chat_template=chat("<|begin_of_image|><|image|><|end_of_image|>"),
     )
-    return save(folder, hf.Glm4vForConditionalGeneration(config), processor, seed=1)
+    return save(folder, getattr(hf, f"{family}ForConditionalGeneration")(config), processor, seed=1)
+
+
+def glm4v(folder: Path) -> Path:
+    """Qwen-VL's way with positions of its own and interpolated embeddings of places."""
+    return _glm(folder, "Glm4v", "Glm4v")
+
+
+def glm46v(folder: Path) -> Path:
+    """The same under another name."""
+    return _glm(folder, "Glm46V", "Glm46V")
+
+
+def glm4v_moe(folder: Path) -> Path:
+    """The same with a mixture of experts."""
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
+    sizes = {"moe_intermediate_size": 32, "first_k_dense_replace": 1, "head_dim": 8}
+    return _glm(folder, "Glm4vMoe", "Glm4v", **experts, **sizes)
 
 
 def _pixtral(folder: Path, merge: int, wrap: type[Any], model: type[Any], text: type[Any], **options: Any) -> Path:

@@ -35,6 +35,7 @@ NAMED: dict[str, Family] = {
     "blip-2": Family(decoder="language_model", images=1),
     "fuyu": Family(renamed={"image_patches": "pixel_values"}, images=1),
     "git": Family(images=1),
+    "got_ocr2": Family(images=1),
     "idefics": Family(bare_head=True),
     "instructblip": Family(decoder="language_model", images=1),
     "kosmos-2": Family(decoder="text_model", images=1, slot_mask="image_embeds_position_mask"),

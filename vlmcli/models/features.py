@@ -63,7 +63,7 @@ class FeatureStore:
         self._memory: OrderedDict[str, Fields] = OrderedDict()
 
     def look_up(
-        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int]
+        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int], slots: Sequence[int] = ()
     ) -> tuple[Any, tuple[bool, ...]]:
         """What ``encode(**arguments)`` returns, and of which images it was known.
 
@@ -73,11 +73,13 @@ class FeatureStore:
 
         Args:
             images: how many each prompt shows.
+            slots: how many each image has, which tells whose the tiles are. An image whose tiles make another number
+                of features was taken apart at the wrong place: then all are encoded together.
         """
         total = sum(images)
         if not all(isinstance(value, Tensor) for value in arguments.values()):
             return encode(**arguments), (False,) * total
-        pieces = taken_apart(arguments, images)
+        pieces = taken_apart(arguments, images, slots)
         entries: list[Fields | None] = []
         known: list[bool] = []
         output = None
@@ -90,6 +92,8 @@ class FeatureStore:
                 entry = self._put(key, fields_of(output))
             entries.append(entry)
         whole = put_together(entries)
+        if len(pieces) > 1 and not _by_row(arguments, images) and not _as_many(entries, slots):
+            whole = None
         if whole is None:
             return output if len(pieces) == 1 else encode(**arguments), (False,) * total
         device = next(iter(arguments.values())).device
@@ -117,12 +121,21 @@ class FeatureStore:
         return fields
 
 
-def taken_apart(arguments: Mapping[str, Tensor], images: Sequence[int]) -> list[dict[str, Tensor]]:
+def taken_apart(
+    arguments: Mapping[str, Tensor], images: Sequence[int], slots: Sequence[int] = ()
+) -> list[dict[str, Tensor]]:
     """The encoder's arguments image by image; all of them in one where they cannot be told apart.
 
     They can where every tensor has a row for each image, or where one of them says how many rows of the pixels are an
-    image's: ``crops`` [n] of a composition, ``image_grid_thw`` [n, 3] (patches of frames, rows and columns).
+    image's: ``crops`` [n] of a composition, ``image_grid_thw`` [n, 3] (patches of frames, rows and columns). And they
+    can where every tensor has a row for each tile: tiles of one size make as many features each, so that the ``slots``
+    of an image say how many of them are its own.
     """
+    return _by_row(arguments, images) or _by_tile(arguments, images, slots) or [dict(arguments)]
+
+
+def _by_row(arguments: Mapping[str, Tensor], images: Sequence[int]) -> list[dict[str, Tensor]]:
+    """Image by image, where there is a row for each or a number of rows; else nothing."""
     total, rows = sum(images), arguments.get("crops")
     if (grid := arguments.get("image_grid_thw")) is not None:
         rows = grid.prod(-1)
@@ -134,7 +147,7 @@ def taken_apart(arguments: Mapping[str, Tensor], images: Sequence[int]) -> list[
         or (len(images) > 1 and set(images) != {1})
         or any(value.shape[:1] != (total,) for value in rest.values())
     ):
-        return [dict(arguments)]
+        return []
     if pixels is None:
         parts: Sequence[Tensor] = ()
     elif rows is not None and int(rows.sum()) == len(pixels):
@@ -142,10 +155,38 @@ def taken_apart(arguments: Mapping[str, Tensor], images: Sequence[int]) -> list[
     elif rows is None and len(pixels) == total:
         parts = torch.split(pixels, 1)
     else:
-        return [dict(arguments)]
+        return []
     own = {"pixel_values": parts} if parts else {}
     columns = {name: torch.split(value, 1) for name, value in rest.items()} | own
     return [{name: columns[name][i] for name in arguments} for i in range(total)]
+
+
+def _by_tile(arguments: Mapping[str, Tensor], images: Sequence[int], slots: Sequence[int]) -> list[dict[str, Tensor]]:
+    """Image by image, where each tile has a row: [tiles, ...], or [1, tiles, ...] of one prompt; else nothing."""
+    pixels, total = arguments.get("pixel_values"), sum(images)
+    if pixels is None or total < 2 or len(slots) != total or min(slots) < 1:
+        return []
+    along = 1 if len(pixels) == 1 and len(images) == 1 else 0
+    tiles = pixels.shape[along]
+    if any(value.shape[: along + 1] != pixels.shape[: along + 1] for value in arguments.values()):
+        return []
+    if any(own * tiles % sum(slots) for own in slots):
+        return []
+    lengths = [own * tiles // sum(slots) for own in slots]
+    columns = {name: torch.split(value, lengths, along) for name, value in arguments.items()}
+    return [{name: column[i] for name, column in columns.items()} for i in range(total)]
+
+
+def _as_many(entries: Sequence[Fields | None], slots: Sequence[int]) -> bool:
+    """Whether each image made as many features as it has slots."""
+    return [feature_count(Encoded(entry)) for entry in entries if entry] == list(slots)
+
+
+def feature_count(output: Any) -> int:
+    """How many vectors an encoder's output holds: [P, D] for each image, or all in one tensor [..., D]."""
+    features = output.pooler_output if output.pooler_output is not None else output.last_hidden_state
+    parts = features if isinstance(features, (list, tuple)) else [features]
+    return sum(part.numel() // part.shape[-1] for part in parts)
 
 
 def put_together(entries: Sequence[Fields | None]) -> Fields | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -286,6 +287,12 @@ def one_line(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except (VlmError, MemoryError, torch.OutOfMemoryError):
         raise
+    except ImportError as error:
+        needed = re.search(r"pip install ([\w.-]+)", str(error))  # transformers says so, in lines of its own
+        if needed is None:
+            raise ModelError(f"{checkpoint.id} cannot be loaded: {first_line(error)}") from error
+        package = needed[1].strip(".")
+        raise ModelError(f"{checkpoint.id} needs {package}, which is not here", f"pip install {package}") from error
     except json.JSONDecodeError as error:
         raise ModelError(f"{checkpoint.id}: a JSON file of it is broken: {error}") from error
     except Exception as error:

@@ -28,7 +28,7 @@ from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.blocks import decoder_blocks, replaced, splices
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
-from vlmcli.models.features import Features
+from vlmcli.models.features import Features, feature_count
 from vlmcli.models.steps import OrdinarySteps, Steps
 from vlmcli.types.result import ModelInfo
 
@@ -79,6 +79,11 @@ class Inputs(Row):
         """How many images the prompt shows."""
         return (len(self.images),)
 
+    @property
+    def slots_by_image(self) -> tuple[int, ...]:
+        """Slots of each image."""
+        return tuple(image.tokens for image in self.images)
+
     def encoded(self, tensors: Mapping[str, Any], cached: Iterable[bool]) -> Inputs:
         """The same with features in the place of pixels, and which of them were kept before."""
         return replace(self, tensors=tensors, images=_marked(self.images, iter(cached)))
@@ -103,6 +108,11 @@ class Batch:
     def shown(self) -> tuple[int, ...]:
         """How many images each prompt shows."""
         return tuple(len(row.images) for row in self.rows)
+
+    @property
+    def slots_by_image(self) -> tuple[int, ...]:
+        """Slots of each image, prompt by prompt."""
+        return tuple(image.tokens for row in self.rows for image in row.images)
 
     def encoded(self, tensors: Mapping[str, Any], cached: Iterable[bool]) -> Batch:
         """The same with features in the place of pixels, and which of them were kept before."""
@@ -229,7 +239,7 @@ class Vlm:
             if self.features is None:
                 features, cached = encode(**arguments), (False,) * sum(inputs.shown)
             else:
-                features, cached = self.features.look_up(encode, arguments, inputs.shown)
+                features, cached = self.features.look_up(encode, arguments, inputs.shown, inputs.slots_by_image)
         _check_features(features, inputs.slots)
         # None, not absent: BLIP-2's forward insists on the argument.
         return inputs.encoded({**inputs.tensors, **pixels, "mm_encoder_outputs": {"image": features}}, cached)
@@ -445,11 +455,8 @@ def _image_token_id(config: Any, processor: Any) -> int | None:
 
 
 def _check_features(output: Any, slots: int) -> None:
-    """One feature vector for each slot: [P, D] for each image, or all in one tensor [..., D]."""
-    features = output.pooler_output if output.pooler_output is not None else output.last_hidden_state
-    parts = features if isinstance(features, (list, tuple)) else [features]
-    count = sum(part.numel() // part.shape[-1] for part in parts)
-    if count != slots:
+    """One feature vector for each slot."""
+    if (count := feature_count(output)) != slots:
         raise InputError(
             f"the prompt has {slots} image slots, and the images make {count} features",
             hint="the processor's files do not fit the model's config.json",
