@@ -236,3 +236,17 @@ def test_a_full_disk_is_one_line(here: Path, llava: str) -> None:
     command = f"{sys.executable} -m vlmcli.cli.main ask {PICTURE} 'What?' -q -m {llava} --max-tokens 8 > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 1 and is_one_line(done.stderr) and "space" in done.stderr
+
+
+def test_one_checkpoint_draws_and_answers(here: Path, checkpoint: Callable[[str], Checkpoint]) -> None:
+    folder = str(checkpoint("emu3").folder)
+    drawing = ("draw", "a red fox", "-m", folder, "--size", "32x48", "--seed", "1")
+    code, out, err = vlm(*drawing, "-o", "fox.png")
+    assert (code, err) == (0, "") and out.startswith("fox.png: 32x48, seed 1, 30 tokens")
+    with Image.open("fox.png") as image:
+        assert image.size == (32, 48)
+    assert vlm(*drawing, "-o", "again.png")[0] == 0 and Path("again.png").read_bytes() == Path("fox.png").read_bytes()
+    assert vlm("ask", "fox.png", "What is it?", "-m", folder, "--max-tokens", "2", "-q")[0] == 0
+    code, _, err = vlm("draw", "a red fox", "-m", "picturebook", "-o", "no.png")
+    assert code == 2 and is_one_line(err) and "cannot draw" in err and "janus-pro-1b" in err
+    assert not list(here.glob("*.part")) and not Path("no.png").exists()
