@@ -255,6 +255,7 @@ COMPOSITIONS: tuple[Composition, ...] = (
 # What does not answer in words, or cannot be loaded, and why: name, reason.
 MISSING: tuple[tuple[str, str], ...] = (
     ("Florence-2, Pix2Struct, UDOP, T5Gemma 2, BLIP-2 with T5", "encoder-decoders: refused with a line that says so"),
+    ("BLIP, DiffusionGemma, pi0", "they write no answer token by token from a cache: refused with a line that says so"),
 )
 
 

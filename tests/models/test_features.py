@@ -32,7 +32,7 @@ SEEING = [family for family in FAMILIES if family.method != "none"]
 # Their forward takes pixels only.
 PIXELS_ONLY = {"mllama", "kosmos2", "idefics", "git"}
 # Nothing tells whose the rows of their pixels are: all images of a prompt are one entry.
-TOGETHER = {"llava_onevision", "molmo2"}
+TOGETHER = {"llava_onevision", "molmo2", "lfm2_vl"}
 
 ONE = Prompt((Message("user", "What is in the image?", 1),), (tiny.picture(1, (40, 40)),))
 TWO = Prompt((Message("user", "What is it?", 2),), (tiny.picture(1, (40, 40)), tiny.picture(2, (70, 50))))

@@ -263,3 +263,19 @@ def test_a_package_that_is_missing_is_named(folder_of: Any, monkeypatch: pytest.
     with pytest.raises(ModelError, match=r"llava needs timm, which is not here") as caught:
         load_folder(folder_of("llava"))
     assert caught.value.hint == "pip install timm"
+
+
+@pytest.mark.parametrize("family", ["blip", "diffusion_gemma", "pi0"])
+def test_a_model_that_writes_no_tokens_is_refused(tmp_path: Path, family: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    with pytest.raises(ModelError, match=f"models of type '{family}' write no answer token by token"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["florence2", "pix2struct", "udop", "t5gemma2", "vision-encoder-decoder"])
+def test_an_encoder_decoder_is_refused(tmp_path: Path, family: str) -> None:
+    import transformers
+
+    transformers.AutoConfig.for_model(family).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="encoder-decoder"):
+        load_folder(tmp_path)

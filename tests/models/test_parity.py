@@ -62,6 +62,10 @@ def reference_inputs(vlm: Vlm, prompts: Sequence[Prompt]) -> dict[str, Any]:
     if vlm.model.config.model_type in ("paligemma", "got_ocr2") and not any(prompt.images for prompt in prompts):
         # Their processors insist on an image; the models do not.
         return dict(vlm.tokenizer(vlm.processor.apply_chat_template(conversations, **template), return_tensors="pt"))
+    if vlm.model.config.model_type == "got_ocr2":  # its processor takes a flat list of images
+        texts = vlm.processor.apply_chat_template(conversations, **template)
+        pictures = [picture for prompt in prompts for picture in prompt.images]
+        return dict(vlm.processor(text=texts, images=pictures, return_tensors="pt", **options))
     inputs = vlm.processor.apply_chat_template(
         conversations,
         tokenize=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from vlmcli.models.cpu.tables import Bits
 from vlmcli.models.detector import Detector
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
-from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN
+from vlmcli.models.families import PUBLISHED_LAYOUTS, UNKNOWN_TOKEN, family_of
 from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
 from vlmcli.models.fit import check_memory, free_bytes
@@ -128,6 +129,8 @@ def _read(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) ->
     learn_layout(checkpoint)
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **LOCAL)
     kind, loader = kind_of(config)
+    if kind == "vlm":
+        check_steps(config, loader)
     processor = processor_of(checkpoint, kind)
     model = _model(loader, checkpoint, dtype, device_map)
     name_slot(model.config, processor)
@@ -200,6 +203,15 @@ def kind_of(config: Any) -> tuple[Kind, Any]:
             return kind, loader
     kind, _, loader = candidates[0]
     return kind, loader
+
+
+def check_steps(config: Any, loader: Any) -> None:
+    """Raises ModelError for a model that writes no answer token by token: BLIP keeps no cache, some fill blocks."""
+    kinds = loader._model_mapping[type(config)]
+    model = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
+    cached = "past_key_values" in inspect.signature(model.forward).parameters or family_of(config).decoder
+    if not (cached and hasattr(model, "prepare_inputs_for_generation")):
+        raise ModelError(f"models of type {config.model_type!r} write no answer token by token, as vlm does")
 
 
 def learn_layout(checkpoint: Checkpoint) -> None:
