@@ -34,7 +34,7 @@ class ChangedRows:
         self.encoded = 0  # rows that went through the encoder
 
     def look_up(
-        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int]
+        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int], slots: Sequence[int] = ()
     ) -> tuple[Any, tuple[bool, ...]]:
         """What ``encode(**arguments)`` returns."""
         pixels, nothing_kept = arguments.get("pixel_values"), (False,) * sum(images)
@@ -67,7 +67,7 @@ class Repeated:
         self._first: Any = None
 
     def look_up(
-        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int]
+        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int], slots: Sequence[int] = ()
     ) -> tuple[Any, tuple[bool, ...]]:
         """What ``encode(**arguments)`` returns."""
         if len(images) == 1 and self._first is None:

@@ -41,7 +41,7 @@ class Features(Protocol):
     """What encodes a model's images, or knows them: a FeatureStore, or another way (``models.changed``)."""
 
     def look_up(
-        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int]
+        self, encode: Encode, arguments: Mapping[str, Any], images: Sequence[int], slots: Sequence[int] = ()
     ) -> tuple[Any, tuple[bool, ...]]:
         """What ``encode(**arguments)`` returns, and of which images it was known."""
 
