@@ -14,8 +14,9 @@ from vlmcli.errors import ModelError
 from vlmcli.models.knockout import check_masks, knocked_out
 from vlmcli.models.vlm import Vlm
 
-UNCUT = {"mllama": "block 2 of 3", "lfm2_vl": "block 1 of 2", "qwen3_5": "block 1 of 2"}
-CUT = [family for family in FAMILIES if family.tiny not in UNCUT]
+UNCUT = {"mllama": "block 2 of 3", "lfm2_vl": "block 1 of 2", "qwen3_5": "block 1 of 2", "qwen3_5_moe": "block 1 of 2"}
+STREAMS = ("gemma3n",)  # its blocks hand on several hidden states at once
+CUT = [family for family in FAMILIES if family.tiny not in (*UNCUT, *STREAMS)]
 NEXT = 5  # some token of an answer
 
 
@@ -125,3 +126,9 @@ def _blocks(vlm: Vlm, inputs: Any, blocks: list[int], cut: list[int]) -> list[to
     for handle in handles:
         handle.remove()
     return kept
+
+
+def test_several_streams_are_refused(model: Any) -> None:
+    vlm = model("gemma3n")
+    with pytest.raises(ModelError, match="several streams"):
+        check_masks(vlm, inputs_of(vlm, by_name("gemma3n")))

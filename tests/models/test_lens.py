@@ -16,7 +16,8 @@ from vlmcli.models.lens import hidden_states, lens_logits, nearest_words, projec
 from vlmcli.types.chat import Message
 
 BARE = ("idefics",)  # its forward takes no text without an image
-READ = [family for family in FAMILIES if family.tiny not in BARE]
+STREAMS = ("gemma3n",)  # its blocks hand on several hidden states at once
+READ = [family for family in FAMILIES if family.tiny not in (*BARE, *STREAMS)]
 
 
 def inputs_of(vlm: Any, images: int = 1) -> Any:
@@ -132,3 +133,9 @@ def test_which_positions_hold_an_image(model: Any, family: str, image_tokens: in
     """Cross-attention leaves a mark in the text where an image belongs, which is no image."""
     vlm = model(family)
     assert sum(vlm.shown(inputs_of(vlm, int(family != "llama")))) == image_tokens
+
+
+def test_several_streams_are_refused(model: Any) -> None:
+    vlm = model("gemma3n")
+    with pytest.raises(ModelError, match="several streams"):
+        list(lens_logits(vlm, inputs_of(vlm), [1], [0]))

@@ -268,6 +268,7 @@ def test_a_package_that_is_missing_is_named(folder_of: Any, monkeypatch: pytest.
 @pytest.mark.parametrize("family", ["blip", "diffusion_gemma", "pi0"])
 def test_a_model_that_writes_no_tokens_is_refused(tmp_path: Path, family: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=f"models of type '{family}' write no answer token by token"):
         load_folder(tmp_path)
 
@@ -277,5 +278,6 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path, family: str) -> None:
     import transformers
 
     transformers.AutoConfig.for_model(family).save_pretrained(tmp_path)
+    save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="encoder-decoder"):
         load_folder(tmp_path)

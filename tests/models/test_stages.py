@@ -15,7 +15,7 @@ from vlmcli.models.memory import PeakMemory
 from vlmcli.models.stages import Watch, figures, watched
 
 # No module of theirs runs as an encoder: they call one of its methods, or have none.
-UNSEEN = ("fuyu", "chameleon", "emu3")
+UNSEEN = ("fuyu", "chameleon", "emu3", "fast_vlm")
 
 
 def watch_of(vlm: Any, family: Family, keep: bool = True) -> tuple[Watch, torch.Tensor, Any]:

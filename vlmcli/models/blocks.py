@@ -69,6 +69,13 @@ def replaced(block: nn.Module, hidden: Tensor) -> Iterator[None]:
         raise ModelError("this model's last block is skipped where there is no image, so the head cannot be reached")
 
 
+def one_stream(hidden: Tensor) -> Tensor:
+    """Hidden states [B, T, D]. Raises ModelError for blocks that hand on several streams of them (Gemma 3n's AltUp)."""
+    if hidden.dim() != 3:
+        raise ModelError("the blocks of this model hand on several streams of hidden states, which vlm cannot read")
+    return hidden
+
+
 def _hidden(output: Any) -> Tensor:
     """Some blocks return more than the hidden states."""
     hidden: Tensor = output[0] if isinstance(output, tuple) else output

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcli.errors import ModelError
-from vlmcli.models.blocks import remove
+from vlmcli.models.blocks import one_stream, remove
 from vlmcli.models.vlm import Inputs, Vlm
 
 _MASK = "attention_mask"
@@ -140,9 +140,8 @@ def _bound(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> i
 
 
 def _entering(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """The hidden states [B, Q, D] that a block reads."""
-    hidden: Tensor = args[0] if args else kwargs["hidden_states"]
-    return hidden
+    """The hidden states [B, Q, D] that a block reads. Raises ModelError for several streams of them."""
+    return one_stream(args[0] if args else kwargs["hidden_states"])
 
 
 def _last(output: Any) -> Tensor:

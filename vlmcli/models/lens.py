@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcli.errors import InputError
-from vlmcli.models.blocks import entering, leaving
+from vlmcli.models.blocks import entering, leaving, one_stream
 from vlmcli.models.vlm import HEAD_CHUNK, Inputs, Vlm
 
 # Hidden states that are held at once; where all layers take more, the prompt is read again for the next of them.
@@ -58,7 +58,7 @@ def hidden_states(vlm: Vlm, inputs: Inputs, layers: Sequence[int], positions: Se
     caught: dict[int, Tensor] = {}
 
     def keep(layer: int, hidden: Tensor) -> None:
-        own = hidden[0, -len(inputs.ids) :]  # [T, D]; GIT's image features stand before the text
+        own = one_stream(hidden)[0, -len(inputs.ids) :]  # [T, D]; GIT's image features stand before the text
         caught.setdefault(layer, own[wanted])
 
     with ExitStack() as hooks:

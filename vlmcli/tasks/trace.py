@@ -156,7 +156,7 @@ def _sequence(vlm: Vlm, inputs: Inputs, fused: Watched) -> tuple[tuple[Run, ...]
     """The runs of what the decoder reads, and its width; images in front of the text (GIT) are a run too."""
     if fused.figures is None:
         return (), None
-    _, length, width = fused.figures.shapes[0]  # [B, T, D]
+    *_, length, width = fused.figures.shapes[0]  # [B, T, D]
     kinds = [True] * (length - len(inputs.ids)) + list(vlm.shown(inputs))
     runs, start = [], 0
     for image, run in itertools.groupby(kinds):
