@@ -15,7 +15,10 @@ from vlmcli.models.device import memory_guard
 from vlmcli.models.vlm import State
 
 # Tensors with a row for each conversation; position_ids has one too, behind the three or four kinds of Qwen-VL's rope.
-_BY_ROW = ("attention_mask", "cross_attention_mask", "mm_token_type_ids", "token_type_ids")
+_BY_ROW = (
+    "attention_mask", "cross_attention_mask", "mm_token_type_ids", "token_type_ids",
+    "image_attention_mask", "image_hidden_states", "pixel_values",  # what Idefics takes at every step
+)  # fmt: skip
 
 
 def keep_rows(state: State, rows: Sequence[int]) -> None:
@@ -25,13 +28,15 @@ def keep_rows(state: State, rows: Sequence[int]) -> None:
         batch = state.ids.shape[0]
         state.ids, state.logits = state.ids[chosen], state.logits[chosen]  # [K, T], [K, V]
         for name in _BY_ROW:
-            if isinstance(state.carried.get(name), Tensor):
-                state.carried[name] = state.carried[name][chosen]  # [K, ...]
+            value = state.carried.get(name)
+            if isinstance(value, Tensor) and len(value) == batch:
+                state.carried[name] = value[chosen]  # [K, ...]
         positions = state.carried.get("position_ids")
         if isinstance(positions, Tensor):
             state.carried["position_ids"] = positions.index_select(positions.dim() - 2, chosen)  # [..., K, T]
         state.offsets = [_offset(offset, batch, chosen) for offset in state.offsets]
-        state.carried["past_key_values"].batch_select_indices(chosen)
+        # Beam search's verb takes fewer rows, too, and unlike batch_select_indices recurrent layers have it.
+        state.carried["past_key_values"].reorder_cache(chosen)
 
 
 def _offset(value: Any, batch: int, chosen: Tensor) -> Any:
