@@ -19,7 +19,8 @@ from vlmcli.errors import InputError, ModelError
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.assemble import assemble, save_between
 from vlmcli.models.load import load
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.weights.resolve import Checkpoint
 

@@ -12,7 +12,7 @@ from tests.families import FAMILIES, Family
 from vlmcli.engine.decode import decode
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.conversation import Conversation
-from vlmcli.models.vlm import Inputs
+from vlmcli.models.prompts import Inputs
 from vlmcli.types.chat import Message, Sampling
 
 TOLERANCE = 1e-5  # of probabilities, in float32

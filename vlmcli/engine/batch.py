@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from vlmcli.engine.decode import Answering
+from vlmcli.models.prompts import Batch
 from vlmcli.models.rows import keep_rows
-from vlmcli.models.vlm import Batch, Vlm
+from vlmcli.models.vlm import Vlm
 from vlmcli.types.ask import FinishReason, TokenEvent
 from vlmcli.types.chat import Sampling
 

@@ -14,7 +14,8 @@ from vlmcli.engine.decode import Decoder, decode_one
 from vlmcli.engine.sampling import logprobs
 from vlmcli.errors import InputError
 from vlmcli.inputs.answer import Ids, ways
-from vlmcli.models.vlm import Batch, Vlm
+from vlmcli.models.prompts import Batch
+from vlmcli.models.vlm import Vlm
 
 
 def follow(model: Decoder, state: Any, ids: Sequence[int]) -> Iterator[Tensor]:

@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from vlmcli.models.device import memory_guard
-from vlmcli.models.vlm import Inputs, State, Vlm
+from vlmcli.models.prompts import Inputs, State
+from vlmcli.models.vlm import Vlm
 
 # Below it a fresh reading is as quick.
 LEAST_SHARED = 16

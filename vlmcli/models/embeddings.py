@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from vlmcli.errors import UsageError
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 
 Levels = list[Tensor]
 """An image as the decoder gets it: [B, n, D] at its slots, and in some families [B, n, D] more for deeper layers."""

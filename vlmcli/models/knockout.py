@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from vlmcli.errors import ModelError
 from vlmcli.models.blocks import one_stream, remove
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 
 _MASK = "attention_mask"
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from vlmcli.errors import InputError
 from vlmcli.models.blocks import entering, leaving, one_stream
-from vlmcli.models.vlm import HEAD_CHUNK, Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import HEAD_CHUNK, Vlm
 
 # Hidden states that are held at once; where all layers take more, the prompt is read again for the next of them.
 _HELD_BYTES = 256_000_000

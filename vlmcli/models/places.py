@@ -24,7 +24,8 @@ from vlmcli.errors import UsageError
 from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.projector import PerceiverResampler
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 
 # What these make of an image are answers to learned queries, or words of a code book that see all of it.
 _QUERIES = ("aria", "blip-2", "chameleon", "emu3", "idefics2", "instructblip", "kosmos-2")

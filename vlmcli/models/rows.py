@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmcli.models.device import memory_guard
-from vlmcli.models.vlm import State
+from vlmcli.models.prompts import State
 
 # Tensors with a row for each conversation; position_ids has one too, behind the three or four kinds of Qwen-VL's rope.
 _BY_ROW = (

@@ -13,7 +13,8 @@ from PIL import Image
 
 from vlmcli.errors import InputError, first_line
 from vlmcli.inputs.chat import Prompt
-from vlmcli.models.vlm import ImageShape, Vlm
+from vlmcli.models.prompts import ImageShape
+from vlmcli.models.vlm import Vlm
 from vlmcli.types.chat import Message
 from vlmcli.types.result import ModelInfo
 from vlmcli.weights.safetensors import Weight

@@ -10,7 +10,8 @@ from vlmcli.engine.decode import prefill
 from vlmcli.engine.forced import distribution, end_logprob, follow, likeliest_way
 from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.answer import Ids
-from vlmcli.models.vlm import Inputs, State, Vlm
+from vlmcli.models.prompts import Inputs, State
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.tasks.timing import Stopwatch

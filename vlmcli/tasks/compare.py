@@ -19,7 +19,8 @@ from vlmcli.engine.forced import distribution, follow, likeliest_way
 from vlmcli.engine.rows import Rows
 from vlmcli.engine.sampling import logprobs
 from vlmcli.errors import InputError
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.types.chat import Sampling

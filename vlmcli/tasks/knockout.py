@@ -12,7 +12,8 @@ from vlmcli.engine.forced import distribution, follow, likeliest_way
 from vlmcli.errors import InputError, UsageError
 from vlmcli.models.knockout import check_masks, knocked_out
 from vlmcli.models.places import overlap, places
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, Tick, image_infos, usage
 from vlmcli.tasks.score import check_answer
 from vlmcli.tasks.timing import Stopwatch

@@ -12,7 +12,8 @@ from torch import Tensor
 from vlmcli.engine.sampling import logprobs
 from vlmcli.errors import UsageError
 from vlmcli.models.lens import lens_logits, nearest_words, projected_patches
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, Tick, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.lens import Lens, LensPosition, Neighbour

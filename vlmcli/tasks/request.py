@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.image import LoadedImage
-from vlmcli.models.vlm import Inputs
+from vlmcli.models.prompts import Inputs
 from vlmcli.types.chat import Message
 from vlmcli.types.result import ImageInfo, Usage
 

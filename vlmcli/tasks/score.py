@@ -9,7 +9,8 @@ from torch import Tensor
 from vlmcli.engine.decode import prefill, top_tokens
 from vlmcli.engine.forced import distribution, entropy, follow, likeliest_way, rank
 from vlmcli.errors import ContextOverflow, InputError, UsageError
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.score import Scored, ScoredToken

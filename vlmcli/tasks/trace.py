@@ -17,8 +17,9 @@ from vlmcli.engine.decode import decode_one, prefill, token_limit
 from vlmcli.errors import InputError, UsageError
 from vlmcli.inputs.outputs import replacing
 from vlmcli.models.lens import projected_patches
+from vlmcli.models.prompts import Inputs, State
 from vlmcli.models.stages import Watch, Watched, roles, watched
-from vlmcli.models.vlm import PIXELS, Inputs, State, Vlm
+from vlmcli.models.vlm import PIXELS, Vlm
 from vlmcli.tasks.request import Request, image_infos, usage
 from vlmcli.tasks.timing import Stopwatch
 from vlmcli.types.chat import Sampling

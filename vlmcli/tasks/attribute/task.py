@@ -16,7 +16,8 @@ from vlmcli.engine.forced import distribution, likeliest_way
 from vlmcli.errors import UsageError
 from vlmcli.inputs.answer import Ids
 from vlmcli.inputs.picture import picture
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.attribute import faithfulness as faith
 from vlmcli.tasks.attribute import occlusion, reliance, slots
 from vlmcli.tasks.attribute.attention import attention

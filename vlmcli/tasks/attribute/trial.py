@@ -21,7 +21,8 @@ from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.spoiled import Box, cells, windows
 from vlmcli.models.changed import ChangedRows, with_features
 from vlmcli.models.places import Places, overlap, places
-from vlmcli.models.vlm import Inputs, Vlm
+from vlmcli.models.prompts import Inputs
+from vlmcli.models.vlm import Vlm
 from vlmcli.tasks.request import Tick
 
 WINDOWS = (0.25, 0.4)
