@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlmcli.cli import options
 from vlmcli.cli.arguments import default_prompt, split_ask
 from vlmcli.cli.checks import stops, within
 from vlmcli.cli.options import ModelOptions, OutputOptions, PromptOptions
@@ -34,21 +35,12 @@ def ask(
     max_tokens: Annotated[
         int, typer.Option(callback=within(1), metavar="N", help="The most tokens of an answer.")
     ] = 512,
-    temperature: Annotated[
-        float, typer.Option(callback=within(0), metavar="T", help="Randomness; 0 always takes the likeliest token.")
-    ] = 0.0,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            callback=within(0, 1, above=True), metavar="P", help="Sample from the likeliest tokens that sum to P."
-        ),
-    ] = 1.0,
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 1.0,
     top_k: Annotated[
         int, typer.Option(callback=within(0), metavar="K", help="Sample from the K likeliest tokens; 0: all.")
     ] = 0,
-    min_p: Annotated[
-        float, typer.Option(callback=within(0, 1), metavar="P", help="Drop tokens below P times the likeliest.")
-    ] = 0.0,
+    min_p: options.MinP = 0.0,
     repetition_penalty: Annotated[
         float, typer.Option(callback=within(0, above=True), metavar="R", help="Above 1: repeat less.")
     ] = 1.0,

@@ -36,21 +36,12 @@ def draw(
         float | None,
         typer.Option(callback=within(0), metavar="G", help="How strictly to follow the prompt; 1: no guidance."),
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(callback=within(0), metavar="T", help="Randomness; 0 always takes the likeliest token.")
-    ] = 1.0,
-    top_p: Annotated[
-        float,
-        typer.Option(
-            callback=within(0, 1, above=True), metavar="P", help="Sample from the likeliest tokens that sum to P."
-        ),
-    ] = 1.0,
+    temperature: options.Temperature = 1.0,
+    top_p: options.TopP = 1.0,
     top_k: Annotated[
         int | None, typer.Option(callback=within(0), metavar="K", help="Sample from the K likeliest tokens; 0: all.")
     ] = None,
-    min_p: Annotated[
-        float, typer.Option(callback=within(0, 1), metavar="P", help="Drop tokens below P times the likeliest.")
-    ] = 0.0,
+    min_p: options.MinP = 0.0,
     seed: Annotated[
         int | None,
         typer.Option(callback=within(0, 2**62), metavar="N", help="Of the first image; the next has N + 1."),

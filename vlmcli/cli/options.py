@@ -36,6 +36,19 @@ Prompt = Annotated[
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system message.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Give the prompt to the model as it stands, without chat template.")]
 
+Temperature = Annotated[
+    float, typer.Option(callback=checks.within(0), metavar="T", help="Randomness; 0 always takes the likeliest token.")
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        callback=checks.within(0, 1, above=True), metavar="P", help="Sample from the likeliest tokens that sum to P."
+    ),
+]
+MinP = Annotated[
+    float, typer.Option(callback=checks.within(0, 1), metavar="P", help="Drop tokens below P times the likeliest.")
+]
+
 Model = Annotated[
     str | None,
     typer.Option(
