@@ -1,22 +1,17 @@
-"""How long a token takes on a CPU: ours beside transformers' ``generate`` and llama.cpp, in turn, in one run.
+"""A token's time on a CPU: our own step beside transformers' ``generate`` and llama.cpp, in turn, in one run.
 
-``python -m bench.decode [--rounds 5] [--shape 135m|0.5b|2b] [--lengths 128,4096] [--pair]``
+``python -m bench.decode [--rounds 3] [--shape 135m|0.5b|2b] [--lengths 128,4096] [--dtype bfloat16]``
 
-Weights are random, of a known decoder's shape: what they are does not change the time. Every round measures every row
-once, so that what else the machine does hits all alike. ``floor`` is the time in which the memory could deliver the
-weights and the cache, at the bandwidth that was measured in the same round. ``--pair``: two processes at once against
-one.
+A prompt of some length is not read but made up: keys and values are random, as weights are, for what they are does not
+change the time. Every round measures every way once, so that what else the machine does hits all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,71 +20,115 @@ import torch
 import transformers as hf
 
 from bench.peers import LlamaCpp, llama_cpp_reason
+from bench.report import Comparison, table
+from bench.shapes import DECODERS, decoder_of
 from vlmcli.models.cpu.cache import KeyValues
 from vlmcli.models.cpu.machine import Conversation, Machine
 from vlmcli.models.cpu.quantize import quantize_decoder
 from vlmcli.models.cpu.steps import described
 from vlmcli.models.cpu.weights import read_weights
-from vlmcli.models.torchvision_shim import mend_torchvision
-
-mend_torchvision()  # transformers' own modules import torchvision wherever it is installed
 
 TOKENS = 32  # of a measurement
-LENGTHS = (128, 4096)
+WARM_UP = 3  # tokens before it
 
-_LLAMA: dict[str, Any] = {
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "vocab_size": 49152,
-}
-_QWEN_HALF: dict[str, Any] = {
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-}
-_QWEN_TWO: dict[str, Any] = {
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-}
+DTYPES = ("float32", "bfloat16", "int8", "int4")
+_LLAMA_CPP = {"bfloat16": "F16", "int8": "Q8_0", "int4": "Q4_0"}
 
-SHAPES: dict[str, Callable[[], Any]] = {
-    "135m": lambda: hf.LlamaConfig(**_LLAMA, tie_word_embeddings=True, max_position_embeddings=8192),
-    "0.5b": lambda: hf.Qwen2Config(**_QWEN_HALF, tie_word_embeddings=True, max_position_embeddings=8192),
-    "2b": lambda: hf.Qwen2Config(**_QWEN_TWO, tie_word_embeddings=True, max_position_embeddings=8192),
+# What is wanted of (shape, length, dtype), beside whom.
+_WANTED = {
+    ("135m", 128, "bfloat16", "transformers generate"): 3.3,
+    ("135m", 128, "bfloat16", "llama.cpp F16"): 1.0,
+    ("135m", 128, "int8", "llama.cpp Q8_0"): 1.15,
+    ("135m", 128, "int4", "llama.cpp Q4_0"): 0.9,
 }
+_WANTED_OF_BANDWIDTH = {("2b", 128, "bfloat16"): 0.75}
+_MORE_THAN_BYTES = 1.15  # what a token may cost at the greatest length, of what the cache's bytes explain
 
 
 @dataclass
-class Row:
-    """One way to decode, of a shape and at a length: milliseconds a token, a number a round.
+class Way:
+    """One way to decode with one kind of weights: milliseconds a token by length, a number a round."""
 
-    ``floors_ms`` is what reading its weights and cache once takes at least, 0 where nobody knows what it reads.
-    """
+    runner: Any
+    ms: dict[int, list[float]] = field(default_factory=dict)
 
-    shape: str
-    length: int
-    name: str
-    ms: list[float] = field(default_factory=list)
-    floors_ms: list[float] = field(default_factory=list)
 
-    @property
-    def median_ms(self) -> float:
-        return statistics.median(self.ms)
+class Ours:
+    """Our own step."""
 
-    def line(self) -> str:
-        floor = f"  {statistics.median(self.floors_ms) / self.median_ms:4.0%}" if self.floors_ms else "     -"
-        numbers = f"{min(self.ms):8.2f}{self.median_ms:8.2f}{max(self.ms):8.2f}"
-        return f"{self.shape:<6}{self.length:>6}  {self.name:<28}{numbers}{floor}"
+    def __init__(self, model: Any) -> None:
+        self._spec, decoder, head = described(model)
+        self._embedding, self._dtype = decoder.embed_tokens, model.dtype
+        self._machine = Machine(read_weights(self._spec, decoder, head))
+
+    def bytes_at(self, length: int) -> int:
+        """What a token reads: all weights, and the keys and values before it."""
+        size = 2 if self._dtype == torch.bfloat16 else 4
+        one = self._spec.layers * self._spec.kv_heads * self._spec.head_width * size
+        return self._machine.weights.nbytes + 2 * one * length
+
+    @torch.inference_mode()
+    def ms(self, length: int) -> float:
+        cache = KeyValues(self._spec, length + TOKENS + 1, self._dtype)
+        for part in (*cache.keys, *cache.values):
+            numbers = torch.randn(part.size).to(self._dtype)
+            part.reshape(-1)[:] = (numbers.view(torch.uint16) if cache.is_bf16 else numbers).numpy()
+        conversation = Conversation(0, False, cache)
+        self._steps(conversation, length, WARM_UP)
+        return self._steps(conversation, length, TOKENS)
+
+    def _steps(self, conversation: Conversation, length: int, tokens: int) -> float:
+        assert conversation.cache is not None
+        conversation.cache.length = length
+        began = time.perf_counter()
+        for i in range(tokens):
+            self._machine.step(conversation, self._embedding(torch.tensor(i)))
+        return 1000 * (time.perf_counter() - began) / tokens
+
+
+class Generate:
+    """transformers' own ``generate``."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @torch.inference_mode()
+    def ms(self, length: int) -> float:
+        self._generate(length, WARM_UP)
+        return self._generate(length, TOKENS)
+
+    def _generate(self, length: int, tokens: int) -> float:
+        config = self._model.config
+        cache = hf.DynamicCache(config=config)
+        shape = (1, config.num_key_value_heads, length, config.hidden_size // config.num_attention_heads)
+        for i in range(config.num_hidden_layers):
+            cache.update(*(torch.randn(shape).to(self._model.dtype) for _ in range(2)), i)
+        ids = torch.randint(3, 1000, (1, length + 1))
+        began = time.perf_counter()
+        self._model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        return 1000 * (time.perf_counter() - began) / tokens
+
+
+def ways(shape: str, dtypes: Sequence[str], folder: Path) -> Iterator[tuple[tuple[str, str], Way]]:
+    """All ways of a shape, by dtype and name."""
+    for dtype in dtypes:
+        model = decoder_of(shape, torch.float32 if dtype == "float32" else torch.bfloat16)
+        if dtype in ("int8", "int4"):
+            quantize_decoder(model, dtype)
+        else:
+            yield (dtype, "transformers generate"), Way(Generate(model))
+        yield (dtype, "vlm"), Way(Ours(model))
+        if dtype in _LLAMA_CPP and not llama_cpp_reason():
+            kind = _LLAMA_CPP[dtype]
+            yield (dtype, f"llama.cpp {kind}"), Way(LlamaCpp(DECODERS[shape](), kind, folder))
 
 
 def read_gb_per_s() -> float:
@@ -103,174 +142,55 @@ def read_gb_per_s() -> float:
     return values.nbytes / min(times) / 1e9
 
 
-class Ours:
-    """Our own step, over a cache of random numbers: reading a long prompt would take longer than all the rest."""
-
-    def __init__(self, model: Any) -> None:
-        self.spec, decoder, head = described(model)
-        self._embedding = decoder.embed_tokens
-        self._dtype = model.dtype
-        self.machine = Machine(read_weights(self.spec, decoder, head))
-        self._model = model
-
-    def bytes_at(self, length: int) -> int:
-        """What a token reads."""
-        size = 2 if self._dtype == torch.bfloat16 else 4
-        cache = 2 * self.spec.layers * self.spec.kv_heads * self.spec.head_width * size * length
-        return self.machine.weights.nbytes + cache
-
-    @torch.inference_mode()
-    def ms(self, length: int, tokens: int = TOKENS) -> float:
-        cache = KeyValues(self.spec, length + tokens + 1, self._dtype)
-        for keys, values in zip(cache.keys, cache.values, strict=True):
-            for part in (keys, values):
-                numbers = torch.randn(part.size).to(self._dtype)
-                part.reshape(-1)[:] = (numbers.view(torch.uint16) if cache.is_bf16 else numbers).numpy()
-        cache.length = length
-        conversation = Conversation(0, False, cache)
-        for i in range(3):
-            self.machine.step(conversation, self._embedding(torch.tensor(i)))
-        cache.length = length
-        began = time.perf_counter()
-        for i in range(tokens):
-            self.machine.step(conversation, self._embedding(torch.tensor(i)))
-        return 1000 * (time.perf_counter() - began) / tokens
-
-
-class Generate:
-    """transformers' own ``generate``, from a cache of random numbers."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    @torch.inference_mode()
-    def ms(self, length: int, tokens: int = TOKENS) -> float:
-        self._run(length, 2)
-        return self._run(length, tokens) / tokens
-
-    def _run(self, length: int, tokens: int) -> float:
-        config = self._model.config
-        width = config.hidden_size // config.num_attention_heads
-        cache = hf.DynamicCache(config=config)
-        for i in range(config.num_hidden_layers):
-            shape = (1, config.num_key_value_heads, length, width)
-            cache.update(*(torch.randn(shape).to(self._model.dtype) for _ in range(2)), i)
-        ids = torch.randint(3, 1000, (1, length + 1))
-        began = time.perf_counter()
-        self._model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            past_key_values=cache,
-            max_new_tokens=tokens,
-            min_new_tokens=tokens,
-            do_sample=False,
-            pad_token_id=0,
-        )
-        return 1000 * (time.perf_counter() - began)
-
-
-def model_of(shape: str, dtype: torch.dtype) -> Any:
-    """A decoder of a shape with random weights."""
-    torch.manual_seed(0)
-    return hf.AutoModelForCausalLM.from_config(SHAPES[shape](), dtype=dtype).eval()
-
-
-def ways(shape: str, folder: Path) -> Iterator[tuple[str, Any]]:
-    """The rows of a shape: what each is called, and something with ``ms`` and perhaps ``bytes_at``."""
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        model = model_of(shape, dtype)
-        yield f"transformers generate {name}", Generate(model)
-        yield f"vlm {name}", Ours(model)
-    for bits in ("int8", "int4"):
-        model = model_of(shape, torch.bfloat16)
-        quantize_decoder(model, bits)
-        yield f"vlm {bits}", Ours(model)
-    if not llama_cpp_reason():
-        for kind in ("F16", "Q8_0", "Q4_0"):
-            yield f"llama.cpp {kind}", LlamaCpp(SHAPES[shape](), kind, folder)
-
-
-def measure(shape: str, lengths: Sequence[int], rounds: int) -> list[Row]:
-    """Every row, every round."""
+def measure(shape: str, lengths: Sequence[int], dtypes: Sequence[str], rounds: int) -> Iterator[Comparison]:
+    """Ours beside each other way, beside what the memory could deliver, and long beside short."""
+    bandwidths: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        made = list(ways(shape, Path(folder)))
-        rows = {(length, name): Row(shape, length, name) for length in lengths for name, _ in made}
+        made = dict(ways(shape, dtypes, Path(folder)))
         for _ in range(rounds):
-            bandwidth = read_gb_per_s()
+            bandwidths.append(read_gb_per_s())
             for length in lengths:
-                for name, way in made:
-                    row = rows[length, name]
-                    row.ms.append(way.ms(length))
-                    if hasattr(way, "bytes_at"):
-                        row.floors_ms.append(way.bytes_at(length) / bandwidth / 1e6)
-    return list(rows.values())
-
-
-RATIOS = (
-    ("transformers generate bfloat16", "vlm bfloat16"),
-    ("transformers generate float32", "vlm float32"),
-    ("llama.cpp F16", "vlm bfloat16"),
-    ("llama.cpp Q8_0", "vlm int8"),
-    ("llama.cpp Q4_0", "vlm int4"),
-)
-
-
-def ratios(rows: Sequence[Row]) -> Iterator[str]:
-    """How many times faster ours is, by medians; and what length costs beyond what its bytes explain."""
-    medians = {(row.length, row.name): row for row in rows}
-    for length in sorted({row.length for row in rows}):
-        for theirs, own in RATIOS:
-            if (length, theirs) in medians:
-                times = medians[length, theirs].median_ms / medians[length, own].median_ms
-                yield f"{length:>6}  {theirs} / {own}: {times:.2f}x"
-    short, *_, long = sorted({row.length for row in rows}) * 2
-    for name in ("vlm float32", "vlm bfloat16", "vlm int8", "vlm int4"):
-        a, b = medians[short, name], medians[long, name]
+                for way in made.values():
+                    way.ms.setdefault(length, []).append(way.runner.ms(length))
+    for dtype in dtypes:
+        own = made[dtype, "vlm"]
+        floors = {n: [own.runner.bytes_at(n) / gb_per_s / 1e6 for gb_per_s in bandwidths] for n in lengths}
+        for length in lengths:
+            what = f"{shape}, {dtype}, {length} positions"
+            for name in (name for kind, name in made if kind == dtype and name != "vlm"):
+                wanted = _WANTED.get((shape, length, dtype, name))
+                other = made[dtype, name].ms[length]
+                yield Comparison(f"{what} / {name}", tuple(own.ms[length]), tuple(other), at_least=wanted)
+            wanted = _WANTED_OF_BANDWIDTH.get((shape, length, dtype))
+            share = f"{what} / reading its {own.runner.bytes_at(length) / 1e6:.0f} MB once"
+            yield Comparison(share, tuple(own.ms[length]), tuple(floors[length]), at_least=wanted)
+        short, long = min(lengths), max(lengths)
         if short < long:
-            explained = a.median_ms + statistics.median(b.floors_ms) - statistics.median(a.floors_ms)
-            yield f"{short}->{long}  {name}: {b.median_ms / explained:.2f} of what the cache's bytes explain"
+            more = [b - a for a, b in zip(floors[short], floors[long], strict=True)]
+            explained = tuple(a + b for a, b in zip(own.ms[short], more, strict=True))
+            what = f"{shape}, {dtype}, {long} positions / {short} and reading the rest of the cache"
+            yield Comparison(what, tuple(own.ms[long]), explained, at_least=round(1 / _MORE_THAN_BYTES, 2))
 
 
-def pair_ratio(shape: str, length: int, tokens: int = 200) -> float:
-    """How many times longer two processes at once take than one by itself."""
-    command = [sys.executable, "-m", "bench.decode", "--once", shape, str(length), str(tokens)]
-
-    def run(count: int) -> float:
-        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-        return statistics.fmean(float(process.communicate()[0]) for process in started)
-
-    run(1)  # compiled, and in the page cache
-    alone = run(1)
-    return run(2) / alone
+def run(rounds: int = 3) -> list[Comparison]:
+    """A token's time: the small shape whole, the larger ones at one length."""
+    return [
+        *measure("135m", (128, 4096), DTYPES, rounds),
+        *measure("0.5b", (128,), DTYPES[1:], rounds),
+        *measure("2b", (128,), ("bfloat16",), rounds),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m bench.decode", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--shape", action="append", choices=SHAPES)
-    parser.add_argument("--lengths", default=",".join(map(str, LENGTHS)))
-    parser.add_argument("--pair", action="store_true", help="two processes at once against one")
-    parser.add_argument("--once", nargs=3, metavar=("SHAPE", "LENGTH", "TOKENS"), help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shape", choices=DECODERS, default="135m")
+    parser.add_argument("--lengths", default="128,4096")
+    parser.add_argument("--dtype", action="append", choices=DTYPES)
     given = parser.parse_args(arguments)
-    hf.utils.logging.set_verbosity_error()
-    if given.once:
-        shape, length, tokens = given.once
-        print(Ours(model_of(shape, torch.bfloat16)).ms(int(length), int(tokens)))
-        return
-    if reason := llama_cpp_reason():
-        print(f"without llama.cpp: {reason}")
     lengths = [int(length) for length in given.lengths.split(",")]
-    for shape in given.shape or ["135m"]:
-        print(f"{'shape':<6}{'length':>6}  {'ms a token, ' + str(torch.get_num_threads()) + ' threads':<28}", end="")
-        print(f"{'min':>8}{'median':>8}{'max':>8}  floor")
-        rows = measure(shape, lengths, given.rounds)
-        for row in rows:
-            print(row.line())
-        for line in ratios(rows):
-            print(line)
-        if given.pair:
-            print(f"two processes at once / one: {pair_ratio(shape, lengths[0]):.2f}x")
+    print(table(measure(given.shape, lengths, given.dtype or DTYPES, given.rounds)))
 
 
 if __name__ == "__main__":

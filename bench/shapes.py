@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,37 @@ from vlmcli.types.chat import Message
 from vlmcli.types.result import ModelInfo
 from vlmcli.weights.resolve import BUILTIN
 
-_DECODER: dict[str, Any] = {  # SmolLM2-135M
+_SMOLLM2: dict[str, Any] = {  # SmolLM2-135M
     "hidden_size": 576,
     "intermediate_size": 1536,
     "num_hidden_layers": 30,
     "num_attention_heads": 9,
     "num_key_value_heads": 3,
+    "vocab_size": 49152,
     "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
+}
+_QWEN2_HALF: dict[str, Any] = {  # Qwen2-0.5B
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}
+_QWEN2_TWO: dict[str, Any] = {  # the decoder of Qwen2-VL-2B
+    **_QWEN2_HALF,
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+}
+DECODERS: dict[str, Callable[[], Any]] = {
+    "135m": lambda: hf.LlamaConfig(**_SMOLLM2),
+    "0.5b": lambda: hf.Qwen2Config(**_QWEN2_HALF),
+    "2b": lambda: hf.Qwen2Config(**_QWEN2_TWO),
 }
 _ENCODERS: dict[str, dict[str, Any]] = {
     "86m": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -44,7 +68,7 @@ def llava(encoder: str, dtype: torch.dtype) -> Vlm:
         vision_config=hf.SiglipVisionConfig(
             **_ENCODERS[encoder], image_size=SIDE_PX, patch_size=PATCH_PX, vision_use_head=False
         ),
-        text_config=hf.LlamaConfig(**_DECODER, vocab_size=49152, eos_token_id=words.eos_token_id),
+        text_config=hf.LlamaConfig(**_SMOLLM2, eos_token_id=words.eos_token_id),
         image_token_index=words.convert_tokens_to_ids(processor.image_token),
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
@@ -53,12 +77,21 @@ def llava(encoder: str, dtype: torch.dtype) -> Vlm:
     return Vlm(model, processor, ModelInfo("bench", None, str(dtype).removeprefix("torch."), "cpu"))
 
 
+def decoder_of(shape: str, dtype: torch.dtype) -> Any:
+    """One of ``DECODERS``, a transformers model."""
+    mend_torchvision()  # transformers' own modules import torchvision wherever it is installed
+    config = DECODERS[shape]()
+    model = _filled(hf.AutoModelForCausalLM._model_mapping[type(config)], config, dtype)
+    model.tie_weights()
+    return model
+
+
 def save_decoder(folder: Path, layers: int = 30, width: int = 576) -> Path:
     """A text-only checkpoint in bfloat16 of SmolLM2's shape, or a wider one, with picturebook's words."""
     mend_torchvision()
     words = hf.AutoTokenizer.from_pretrained(BUILTIN / "picturebook", local_files_only=True)
-    shape = {**_DECODER, "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 8 * width // 3}
-    config = hf.LlamaConfig(**shape, vocab_size=49152, eos_token_id=None)
+    shape = {**_SMOLLM2, "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": 8 * width // 3}
+    config = hf.LlamaConfig(**shape, eos_token_id=None)
     _filled(hf.LlamaForCausalLM, config, torch.bfloat16).save_pretrained(folder)
     words.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     words.save_pretrained(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.__main__ import ALONE, PARTS, main
+from bench.__main__ import PARTS, main
 from bench.report import Comparison
 
 
@@ -43,7 +43,7 @@ def test_an_unknown_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such part: warm" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [*PARTS, *ALONE])
+@pytest.mark.parametrize("name", PARTS)
 def test_every_part_is_there(name: str) -> None:
     file = Path(report.__file__).parent / f"{name}.py"
-    assert ("def main(" if name in ALONE else "def run(") in file.read_text()
+    assert "def run(" in file.read_text()

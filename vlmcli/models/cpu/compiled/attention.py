@@ -70,33 +70,33 @@ def _for_heads(kernels: Sequence[Any], scores: bool) -> Any:
     one, two, three, four = kernels
 
     @compiled
-    def of_keys(keys, queries, heads, width, out, blocks):
+    def of_keys(keys, values, queries, heads, width, out, blocks):
         done = 0
         while done < heads:
             q, o, left = queries + 4 * done * width, out + done * _STRIDE, heads - done
             if left >= HEADS_AT_ONCE:
-                four(keys, q, width, o, _STRIDE, blocks)
+                four(keys, values, q, width, o, _STRIDE, blocks)
             elif left == 3:
-                three(keys, q, width, o, _STRIDE, blocks)
+                three(keys, values, q, width, o, _STRIDE, blocks)
             elif left == 2:
-                two(keys, q, width, o, _STRIDE, blocks)
+                two(keys, values, q, width, o, _STRIDE, blocks)
             else:
-                one(keys, q, width, o, _STRIDE, blocks)
+                one(keys, values, q, width, o, _STRIDE, blocks)
             done += HEADS_AT_ONCE
 
     @compiled
-    def of_values(values, weights, heads, width, out, positions):
+    def of_values(values, keys, weights, heads, width, out, positions):
         done = 0
         while done < heads:
             w, o, left = weights + done * _STRIDE, out + 4 * done * width, heads - done
             if left >= HEADS_AT_ONCE:
-                four(values, w, width, _STRIDE, o, positions)
+                four(values, keys, w, width, _STRIDE, o, positions)
             elif left == 3:
-                three(values, w, width, _STRIDE, o, positions)
+                three(values, keys, w, width, _STRIDE, o, positions)
             elif left == 2:
-                two(values, w, width, _STRIDE, o, positions)
+                two(values, keys, w, width, _STRIDE, o, positions)
             else:
-                one(values, w, width, _STRIDE, o, positions)
+                one(values, keys, w, width, _STRIDE, o, positions)
             done += HEADS_AT_ONCE
 
     return of_keys if scores else of_values
@@ -138,10 +138,11 @@ def attend(is_bf16, keys, values, queries, heads, width, first, last, scale, lim
     while tile < last:
         end = min(tile + _TILE, last)
         blocks = (end - tile + LANES - 1) // LANES
+        k, v = keys + tile * width * size, values + tile * width * size
         if is_bf16:
-            _scores_bf16(keys + tile * width * size, queries, heads, width, scores, blocks)
+            _scores_bf16(k, v, queries, heads, width, scores, blocks)
         else:
-            _scores_f32(keys + tile * width * size, queries, heads, width, scores, blocks)
+            _scores_f32(k, v, queries, heads, width, scores, blocks)
         for head in range(heads):
             row = scores + head * _STRIDE
             _scale(row, blocks, scale, limit)
@@ -151,9 +152,9 @@ def attend(is_bf16, keys, values, queries, heads, width, first, last, scale, lim
                 put_f32(row + 4 * (t - tile), _NOTHING)
             _soften(row, blocks, out + 4 * head * width, width, about + 8 * head)
         if is_bf16:
-            _values_bf16(values + tile * width * size, scores, heads, width, out, end - tile)
+            _values_bf16(v, k + _TILE * width * size, scores, heads, width, out, end - tile)
         else:
-            _values_f32(values + tile * width * size, scores, heads, width, out, end - tile)
+            _values_f32(v, k + _TILE * width * size, scores, heads, width, out, end - tile)
         tile = end
 
 

@@ -24,6 +24,7 @@ from vlmcli.models.cpu.compiled.lanes import (
     constant,
     multiply_add,
     operation,
+    prefetch,
     read_bf16,
     read_bf16s,
     read_f32,
@@ -134,6 +135,7 @@ def _product_of_rows(read_many: Read, read_one: Read, size: int, rows: int, stre
 
         wide, whole = _whole(builder, width, streams * LANES), _whole(builder, width, LANES)
         with _loop(builder, 0, wide, streams * LANES) as k:
+            prefetch(builder, lines[0].at(k, rows * size).value, rows * size * streams * LANES)
             for stream in range(streams):
                 add(k, stream)
         with _loop(builder, wide, whole, LANES) as k:
@@ -150,15 +152,22 @@ def _product_of_rows(read_many: Read, read_one: Read, size: int, rows: int, stre
 
 
 def _scores_of(read_many: Read, size: int, heads: int) -> Any:
-    """queries [heads, E] x keys [blocks, E, 16] -> ``out`` [heads, 16 blocks], rows ``stride`` bytes apart."""
+    """queries [heads, E] x keys [blocks, E, 16] -> ``out`` [heads, 16 blocks], rows ``stride`` bytes apart.
 
-    @_kernel(f"scores_{size}_{heads}", *[_COUNT] * 6)
-    def scores(builder: Any, keys: Any, queries: Any, width: Any, out: Any, stride: Any, blocks: Any) -> None:
+    ``values`` of the same positions are asked for meanwhile: they are read next.
+    """
+
+    @_kernel(f"scores_{size}_{heads}", *[_COUNT] * 7)
+    def scores(
+        builder: Any, keys: Any, values: Any, queries: Any, width: Any, out: Any, stride: Any, blocks: Any
+    ) -> None:
         one_head = builder.mul(width, BITS["i64"](4))
         with _loop(builder, 0, blocks) as block:
-            k = _Address(builder, keys) + builder.mul(builder.mul(block, width), BITS["i64"](LANES * size))
+            start = builder.mul(builder.mul(block, width), BITS["i64"](LANES * size))
+            k, v = _Address(builder, keys) + start, _Address(builder, values) + start
             sums = _Sums(builder, 2 * heads)
             with _loop(builder, 0, width, 2) as i:
+                prefetch(builder, v.at(i, LANES * size).value, 2 * LANES * size, ahead=0)
                 q = _Address(builder, queries).at(i, 4)
                 pair = [read_many(builder, (k.at(i, LANES * size) + LANES * size * j).value) for j in range(2)]
                 for head in range(heads):
@@ -174,15 +183,22 @@ def _scores_of(read_many: Read, size: int, heads: int) -> Any:
 
 
 def _values_of(read_many: Read, size: int, heads: int) -> Any:
-    """weights [heads, positions], rows ``stride`` bytes apart, x values [positions, E], added to ``out`` [heads, E]."""
+    """weights [heads, positions], rows ``stride`` bytes apart, x values [positions, E], added to ``out`` [heads, E].
 
-    @_kernel(f"values_{size}_{heads}", *[_COUNT] * 6)
-    def weighted(builder: Any, values: Any, weights: Any, width: Any, stride: Any, out: Any, positions: Any) -> None:
+    As many bytes of ``keys`` are asked for meanwhile: those of the next positions.
+    """
+
+    @_kernel(f"values_{size}_{heads}", *[_COUNT] * 7)
+    def weighted(
+        builder: Any, values: Any, keys: Any, weights: Any, width: Any, stride: Any, out: Any, positions: Any
+    ) -> None:
         one_head, one_row = builder.mul(width, BITS["i64"](4)), builder.mul(width, BITS["i64"](size))
         with _loop(builder, 0, width, LANES) as i:
             sums = _Sums(builder, 2 * heads)
+            k = _Address(builder, keys).at(builder.mul(i, positions), size)
 
-            def add(t: Any, count: int, i: Any = i, sums: _Sums = sums) -> None:
+            def add(t: Any, count: int, i: Any = i, k: _Address = k, sums: _Sums = sums) -> None:
+                prefetch(builder, k.at(t, LANES * size).value, count * LANES * size, ahead=0)
                 v = _Address(builder, values).at(i, size) + builder.mul(t, one_row)
                 w = _Address(builder, weights).at(t, 4)
                 rows = [read_many(builder, v.value)]

@@ -186,6 +186,31 @@ def spread_word(builder: Any, address: Any) -> Any:
     return spread(builder, read(builder, address, BITS["i32"], 4))
 
 
+# --- memory: what is read next
+
+AHEAD = 8192
+"""Bytes between what is read and what is asked for, so that sums go on while memory answers. The processor guesses by
+itself what comes next, but not across the end of a page, and hardly where several rows are read in turn."""
+
+
+def prefetch(builder: Any, address: Any, reads: int, ahead: int = AHEAD) -> None:
+    """Ask for what lies ``ahead`` of an address, where a loop goes on by ``reads`` bytes; memory need not be there."""
+    to_read, near, data = (BITS["i32"](hint) for hint in (0, 3, 1))
+    for line in range(ahead, ahead + reads, 64):
+        pointer = builder.inttoptr(builder.add(address, BITS["i64"](line)), BITS["i8"].as_pointer())
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, to_read, near, data])
+
+
+@operation(types.void, i64_t)
+def prefetch_256(builder: Any, address: Any) -> None:
+    prefetch(builder, address, 256)
+
+
+@operation(types.void, i64_t)
+def prefetch_64(builder: Any, address: Any) -> None:
+    prefetch(builder, address, 64)
+
+
 # --- arithmetic
 
 

@@ -44,6 +44,8 @@ from vlmcli.models.cpu.compiled.lanes import (
     low_nibbles,
     mul,
     negative,
+    prefetch_64,
+    prefetch_256,
     put_f32,
     rounded,
     splat,
@@ -107,6 +109,8 @@ def _int4_rows(weights, scales, width, packed, out, first, last):
         for group in range(groups):
             x = packed + group * GROUP
             low = high = splat_word(0)
+            prefetch_256(w)
+            prefetch_64(s)
             for part in range(4):
                 both = load_words(w + 64 * part)
                 low = dot_bytes(low, low_nibbles(both), spread_word(x + 4 * part))
