@@ -1,7 +1,8 @@
 """``python -m bench [PART ...]``: measure, print tables, and write them into RESULTS.md.
 
-Parts: cold, prefill, second, rows, peak, pair, decode; all of them without a name. Each runs in a process of its own,
-one after the other, with the settings of threads that a user has who set none; nothing else should run on the machine.
+Parts: cold, prefill, second, rows, peak, pair, decode, quality, memory; all of them without a name. Each runs in a
+process of its own, one after the other, with the settings of threads that a user has who set none; nothing else should
+run on the machine.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import time
 
 from bench.peers import llama_cpp_reason
 from bench.processes import ROOT
-from bench.report import table, write_section
+from bench.report import write_section
 
-PARTS = ("cold", "prefill", "second", "rows", "peak", "pair", "decode")
+PARTS = ("cold", "prefill", "second", "rows", "peak", "pair", "decode", "quality", "memory")
+"""Modules with a ``run`` that measures and returns Markdown."""
 
 
 def main(names: list[str]) -> int:
@@ -40,8 +42,7 @@ def main(names: list[str]) -> int:
 
 def measure(name: str) -> None:
     """One part, in this process."""
-    rows = importlib.import_module(f"bench.{name}").run()
-    body = table(rows)
+    body = importlib.import_module(f"bench.{name}").run()
     print(body, flush=True)
     write_section(name, f"python -m bench {name}", body)
 

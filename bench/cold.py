@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench.processes import ROOT, VLM, first_byte_s, whole_s
-from bench.report import Comparison, in_turn
+from bench.report import Comparison, in_turn, table
 from vlmcli.weights.resolve import BUILTIN
 
 _SCRIPT = """
@@ -34,7 +34,7 @@ for name in ("nms", "qnms"):
 """
 
 
-def run(rounds: int = 5) -> list[Comparison]:
+def run(rounds: int = 5) -> str:
     """The time to the first token, and to the end of the process."""
     picture, question = str(ROOT / "examples" / "shapes.png"), "What colour is the star?"
     ours = (*VLM, "ask", "-q", "--no-cache", "--max-tokens", "1", picture, question)
@@ -49,7 +49,9 @@ def run(rounds: int = 5) -> list[Comparison]:
     first_byte_s(ours)  # files that both read come from the disk's cache from here on
     first = in_turn(rounds, lambda: first_byte_s(ours), lambda: first_byte_s(theirs))
     whole = in_turn(rounds, lambda: whole_s(ours), lambda: whole_s(theirs))
-    return [
-        Comparison("cold start, first token", *first, unit="s", at_least=2.0),
-        Comparison("cold start, whole process", *whole, unit="s", at_least=2.0),
-    ]
+    return table(
+        [
+            Comparison("cold start, first token", *first, unit="s", at_least=2.0),
+            Comparison("cold start, whole process", *whole, unit="s", at_least=2.0),
+        ]
+    )

@@ -172,13 +172,14 @@ def measure(shape: str, lengths: Sequence[int], dtypes: Sequence[str], rounds: i
             yield Comparison(what, tuple(own.ms[long]), explained, at_least=round(1 / _MORE_THAN_BYTES, 2))
 
 
-def run(rounds: int = 3) -> list[Comparison]:
+def run(rounds: int = 3) -> str:
     """A token's time: the small shape whole, the larger ones at one length."""
-    return [
+    rows = [
         *measure("135m", (128, 4096), DTYPES, rounds),
         *measure("0.5b", (128,), DTYPES[1:], rounds),
         *measure("2b", (128,), ("bfloat16",), rounds),
     ]
+    return table(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

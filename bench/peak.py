@@ -9,14 +9,14 @@ import torch
 
 from bench import shapes
 from bench.processes import VLM, peak_bytes
-from bench.report import Comparison
+from bench.report import Comparison, table
 from vlmcli.models.fit import needed_bytes
 from vlmcli.weights.resolve import Checkpoint
 
 _FACTOR, _MORE_BYTES = 1.25, 350e6
 
 
-def run(rounds: int = 2) -> list[Comparison]:
+def run(rounds: int = 2) -> str:
     """A decoder of 400 million weights, from a bfloat16 file; ``other`` is the bound."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -28,4 +28,4 @@ def run(rounds: int = 2) -> list[Comparison]:
             peaks = tuple(peak_bytes(command) / 1e6 for _ in range(rounds))
             what = f"peak memory, {weights / 1e6:.0f} MB of weights, {dtype}"
             rows.append(Comparison(what, peaks, (bound,) * rounds, "MB", 1.0))
-    return rows
+    return table(rows)

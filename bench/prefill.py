@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from bench import shapes
-from bench.report import Comparison, has_bf16, in_turn
+from bench.report import Comparison, has_bf16, in_turn, table
 
 
-def run(rounds: int = 5) -> list[Comparison]:
+def run(rounds: int = 5) -> str:
     """In float32 and bfloat16; text in what the processor is faster in."""
     fast = torch.bfloat16 if has_bf16() else torch.float32
     rows = []
@@ -23,7 +23,7 @@ def run(rounds: int = 5) -> list[Comparison]:
         vlm = shapes.llava("86m", dtype)
         rows.append(_beside_generate(vlm, rounds))
         rows += _beside_llama_cpp(vlm, rounds) if dtype == fast else []
-    return rows
+    return table(rows)
 
 
 def _beside_generate(vlm: Any, rounds: int) -> Comparison:

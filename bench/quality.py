@@ -1,8 +1,9 @@
 """What our decode step changes in what a real model says: nothing in float32, a little once weights are quantised.
 
 ``python -m bench.quality [MODEL]`` (default smollm2-135m, which ``vlm pull smollm2-135m`` fetches) prints, over 200
-greedy steps, whether the tokens are transformers' and how far the logits are from its; and for int8 and int4 the mean
-Kullback-Leibler divergence of the next token's distribution from float32's, over a page of text.
+greedy steps, how many tokens are those of transformers in float32 until the first that is not, and how far the logits
+are from its until then; and the mean Kullback-Leibler divergence of the next token's distribution from float32's, over
+a page of text.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Quality:
     divergence: float
 
     def line(self) -> str:
-        numbers = f"{self.same:>4} of {STEPS}  {self.largest_error:12.2e}  {self.divergence:12.2e}"
-        return f"{self.name:<10}{numbers}  {self.steps}"
+        same = f"{self.same} of {STEPS}"
+        return f"{self.name:<16}{same:>12}  {self.largest_error:12.2e}  {self.divergence:12.2e}  {self.steps}"
 
 
 def greedy(vlm: Vlm) -> tuple[list[int], Tensor]:
@@ -92,12 +93,11 @@ def measure(name: str) -> list[Quality]:
     return found
 
 
-def main(name: str = "smollm2-135m") -> None:
-    """Print a table."""
-    print(f"{name}: {'same tokens':>20}  {'logits':>10}  {'divergence':>12}")
-    for row in measure(name):
-        print(row.line())
+def run(name: str = "smollm2-135m") -> str:
+    """A table, as Markdown."""
+    head = f"{name:<16}{'same tokens':>12}  {'logits':>12}  {'divergence':>12}  step"
+    return "\n".join(["```", head, *(row.line() for row in measure(name)), "```"])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(run(*sys.argv[1:]))

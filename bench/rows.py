@@ -7,7 +7,7 @@ import time
 from PIL import Image
 
 from bench.processes import ROOT
-from bench.report import Comparison, in_turn
+from bench.report import Comparison, in_turn, table
 from vlmcli.api.load import load
 from vlmcli.api.vlm import VlmModel
 from vlmcli.engine.batch import decode_batch
@@ -19,7 +19,7 @@ QUESTION = "What is in the picture?"
 SAMPLING = Sampling(max_tokens=24)
 
 
-def run(rounds: int = 3) -> list[Comparison]:
+def run(rounds: int = 3) -> str:
     """The time of one question, in batches of 2, 4, 8 and 16."""
     model = load(cache=False)
     assert isinstance(model, VlmModel)
@@ -43,4 +43,4 @@ def run(rounds: int = 3) -> list[Comparison]:
     for count in (2, 4, 8, 16):
         times = in_turn(rounds, lambda n=count: together(n), lambda n=count: alone(n))  # type: ignore[misc]
         rows.append(Comparison(f"a question, batch of {count} / one by one", *times, unit="ms each"))
-    return rows
+    return table(rows)

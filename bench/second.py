@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bench import shapes
-from bench.report import Comparison, has_bf16
+from bench.report import Comparison, has_bf16, table
 from vlmcli.engine.decode import decode
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.conversation import Conversation
@@ -19,7 +19,7 @@ from vlmcli.models.features import FeatureStore
 from vlmcli.types.chat import Message, Sampling
 
 
-def run(rounds: int = 3) -> list[Comparison]:
+def run(rounds: int = 3) -> str:
     """The first question's time over the second's; each round has a picture of its own."""
     vlm = shapes.llava("400m", torch.bfloat16 if has_bf16() else torch.float32)
     first, other, turn = [], [], []
@@ -34,10 +34,12 @@ def run(rounds: int = 3) -> list[Comparison]:
             later = (*asked.messages, Message("assistant", "red"), Message("user", "Where is it?"))
             turn.append(_ms(conversation, Prompt(later, asked.images)))
     name = f"400M encoder, {vlm.info.dtype}"
-    return [
-        Comparison(f"another question about the image, {name}", tuple(other), tuple(first), at_least=3.0),
-        Comparison(f"the next turn of a conversation, {name}", tuple(turn), tuple(first), at_least=3.0),
-    ]
+    return table(
+        [
+            Comparison(f"another question about the image, {name}", tuple(other), tuple(first), at_least=3.0),
+            Comparison(f"the next turn of a conversation, {name}", tuple(turn), tuple(first), at_least=3.0),
+        ]
+    )
 
 
 def _ms(reader: Any, prompt: Prompt) -> float:
