@@ -18,6 +18,8 @@ _KINDS = {
     "Q4_0": gguf.GGMLQuantizationType.Q4_0,
 }
 
+_ROWS = 256  # of a matrix that are drawn
+
 
 def llama_cpp_reason() -> str:
     """Why there is no llama.cpp to compare with; empty where there is."""
@@ -78,12 +80,17 @@ def write_gguf(path: Path, config: Any, kind: str) -> None:
             writer.add_tensor(name, np.ones(shape, np.float32) if "norm" in name else np.zeros(shape, np.float32))
             continue
         wanted = _KINDS["Q8_0" if kind == "Q4_0" and name == "token_embd.weight" else kind]
-        values = generator.standard_normal(shape, np.float32) * np.float32(0.02)
-        writer.add_tensor(name, gguf.quants.quantize(values, wanted), raw_dtype=wanted)
+        rows = generator.standard_normal((min(shape[0], _ROWS), shape[1]), np.float32) * np.float32(0.02)
+        writer.add_tensor(name, _repeated(gguf.quants.quantize(rows, wanted), shape[0]), raw_dtype=wanted)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _repeated(rows: Any, count: int) -> Any:
+    """``count`` rows, the same few over and over: drawing and rounding millions takes minutes."""
+    return np.concatenate([rows] * -(-count // len(rows)))[:count]
 
 
 def _tensors(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -5,13 +5,12 @@ Shapes: D width of the decoder, V vocabulary, T positions read so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import GenerationMixin
+from torch import Tensor
 
 from vlmcli.errors import first_line
 from vlmcli.models.composition import Cache
@@ -21,15 +20,13 @@ from vlmcli.models.cpu.quantized import QuantizedLinear
 from vlmcli.models.cpu.spec import DecoderSpec, Undescribed, describe
 from vlmcli.models.cpu.weights import read_weights
 from vlmcli.models.fusion import CrossAttention
+from vlmcli.models.steps import CACHE, ROUNDING, difference, go_on, hooks_of
 
 # Below this many bytes of weights a step takes transformers a few milliseconds: loading our own would not pay.
 WORTH_BYTES = 32_000_000
 
-# How far the first step of a model may be from transformers', of the largest logit: what is beyond is no rounding.
-_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+# How far the first step may be from transformers' where values are rounded to int8.
 _ROUNDS_VALUES = 0.2
-
-_CACHE = "past_key_values"
 
 # What another version of transformers may bring: names and shapes that are not what they were.
 _SURPRISES = (AttributeError, KeyError, IndexError, TypeError, ValueError)
@@ -55,7 +52,7 @@ class CpuSteps:
                 worth_bytes = 0 if isinstance(self._head, QuantizedLinear) else WORTH_BYTES
             if self._weights.nbytes < worth_bytes:
                 raise Undescribed(f"{self._weights.nbytes / 1e6:.0f} MB of weights are too few for ours to pay")
-            self._hooks = _hooks(self._decoder, self._head)
+            self._hooks = hooks_of(self._decoder, self._head, but=self._decoder.rotary_emb)
             self._decoder.rotary_emb.register_forward_pre_hook(self._watch, with_kwargs=True)
         except Undescribed as error:
             self._reason = error.message
@@ -99,17 +96,14 @@ class CpuSteps:
         cache: Any = own.cache.given_back(self._model.config.get_text_config())
         if own.wrapped is not None:
             cache = replace(own.wrapped, decoder=cache, length=state.length)
-        carried, more = {**state.carried, _CACHE: cache}, state.length - own.began
-        if more:
-            carried = GenerationMixin._update_model_kwargs_for_generation(self._model, {}, carried, False, more)
-        state.carried = carried
+        state.carried = go_on(self._model, state.carried, cache, state.length - own.began)
 
     def _first(self, state: Any, token_id: int, ordinary: Callable[[], Tensor]) -> Tensor:
         """The first step of a conversation, from the keys and values of its prompt. Raises Undescribed."""
         if self._reason:
             raise Undescribed(self._reason)  # found out since its prompt was read
         self._make_ready()
-        own, prompt = state.own, state.carried.get(_CACHE)
+        own, prompt = state.own, state.carried.get(CACHE)
         own.cache = KeyValues(self._spec, state.length, self._model.dtype)
         if isinstance(prompt, Cache):  # a composition's, which has the decoder's in it
             own.wrapped, prompt = replace(prompt, decoder=None), prompt.decoder
@@ -117,14 +111,16 @@ class CpuSteps:
         own.began = state.length
         logits = self._compute(state, token_id)
         if own.sees in self._checked:
-            state.carried[_CACHE] = None  # ours goes on alone
+            state.carried[CACHE] = None  # ours goes on alone
             return self._advance(state, token_id, logits)
         reference = ordinary()  # which advances the state too
-        if reason := self._difference(logits, reference):
+        assert self._machine is not None
+        bound = _ROUNDS_VALUES if self._machine.rounds_values else ROUNDING[self._model.dtype]
+        if reason := difference(logits, reference, bound):
             self._reason, state.own = reason, None
             return reference
         self._checked.add(own.sees)
-        own.began, state.carried[_CACHE], state.logits = state.length, None, logits
+        own.began, state.carried[CACHE], state.logits = state.length, None, logits
         return logits
 
     def _compute(self, state: Any, token_id: int) -> Tensor:
@@ -146,14 +142,6 @@ class CpuSteps:
         if self._machine is None:
             self._machine = Machine(self._weights)
 
-    def _difference(self, logits: Tensor, reference: Tensor) -> str:
-        """In words, where ours [1, V] is further from transformers' than rounding explains."""
-        assert self._machine is not None
-        bound = _ROUNDS_VALUES if self._machine.rounds_values else _ROUNDING[self._model.dtype]
-        reference = reference.float()
-        error = float((logits - reference).abs().max() / reference.abs().max().clamp_min(1.0))
-        return "" if error <= bound else f"ours differs from it by {error:.1%} of the largest logit"
-
     def _looked_at(self) -> bool:
         """Whether somebody looks at what transformers' modules compute, or changes it."""
         return any(map(len, self._hooks))
@@ -166,7 +154,7 @@ class CpuSteps:
 
 def described(model: Any) -> tuple[DecoderSpec, Any, Any]:
     """The spec of a model's decoder, its module, and the output head. Raises Undescribed."""
-    if model.device.type != "cpu" or model.dtype not in _ROUNDING:
+    if model.device.type != "cpu" or model.dtype not in (torch.float32, torch.bfloat16):
         raise Undescribed(f"{str(model.dtype).removeprefix('torch.')} on {model.device.type}")
     if any(isinstance(module, CrossAttention) for module in model.modules()):
         raise Undescribed("cross-attention looks at the pictures in every step")
@@ -175,9 +163,3 @@ def described(model: Any) -> tuple[DecoderSpec, Any, Any]:
     if decoder is None:
         raise Undescribed(f"no {spec.decoder} is in it")
     return spec, decoder, model.get_output_embeddings()
-
-
-def _hooks(decoder: nn.Module, head: nn.Module) -> list[Sized]:
-    """Where torch keeps the hooks of all modules, but for the one that we watch ourselves."""
-    modules = [module for module in (*decoder.modules(), head) if module is not decoder.rotary_emb]
-    return [hooks for module in modules for hooks in (module._forward_hooks, module._forward_pre_hooks)]
