@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from bench import shapes
-from bench.report import Comparison, has_bf16, in_turn, table
+from bench.report import Comparison, in_turn, table
+from vlmcli.models.cpu.wide import imitates_bfloat16
 
 
 def run(rounds: int = 5) -> str:
     """In float32 and bfloat16; text in what the processor is faster in."""
-    fast = torch.bfloat16 if has_bf16() else torch.float32
+    fast = torch.float32 if imitates_bfloat16() else torch.bfloat16
     rows = []
     for dtype in (torch.float32, torch.bfloat16):
         vlm = shapes.llava("86m", dtype)

@@ -79,20 +79,14 @@ def machine() -> str:
 
     import torch
 
-    bf16 = "AVX-512 BF16" if has_bf16() else "no bfloat16"
+    from vlmcli.models.cpu.wide import imitates_bfloat16
+
+    bf16 = "no bfloat16" if imitates_bfloat16() else "bfloat16"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     system = f"{platform.system()}, Python {platform.python_version()}"
     return f"{_processor()}, {cores} cores, {bf16}{gpu}, {system}, {versions}"
-
-
-def has_bf16() -> bool:
-    """Whether the processor computes in bfloat16, and does not only imitate it."""
-    import torch
-
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(known and known())
 
 
 def _processor() -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from bench import shapes
-from bench.report import Comparison, has_bf16, table
+from bench.report import Comparison, table
 from vlmcli.engine.decode import decode
 from vlmcli.inputs.chat import Prompt
 from vlmcli.models.conversation import Conversation
+from vlmcli.models.cpu.wide import imitates_bfloat16
 from vlmcli.models.feature_files import FeatureFiles
 from vlmcli.models.features import FeatureStore
 from vlmcli.types.chat import Message, Sampling
@@ -21,7 +22,7 @@ from vlmcli.types.chat import Message, Sampling
 
 def run(rounds: int = 3) -> str:
     """The first question's time over the second's; each round has a picture of its own."""
-    vlm = shapes.llava("400m", torch.bfloat16 if has_bf16() else torch.float32)
+    vlm = shapes.llava("400m", torch.float32 if imitates_bfloat16() else torch.bfloat16)
     first, other, turn = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         vlm.features = FeatureStore("bench", vlm.info, FeatureFiles(Path(folder)))

@@ -26,6 +26,7 @@ from vlmcli.inputs import chat
 from vlmcli.inputs.chat import Prompt
 from vlmcli.inputs.detokenize import Vocabulary
 from vlmcli.models.blocks import decoder_blocks, replaced, splices
+from vlmcli.models.cpu.wide import wide_products
 from vlmcli.models.device import memory_guard
 from vlmcli.models.families import family_of
 from vlmcli.models.features import Features, feature_count
@@ -65,6 +66,7 @@ class Vlm:
         self.features = features
         self.mode: Callable[[], AbstractContextManager[Any]] = torch.inference_mode  # or what lets gradients flow
         self.steps = steps or OrdinarySteps()
+        self._products = wide_products(model)
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.vocabulary = Vocabulary(self.tokenizer)
         self.device: torch.device = model.device
@@ -290,7 +292,7 @@ class Vlm:
     def _work(self, doing: str) -> Iterator[None]:
         """One piece of work on the device, as long as it lasts and no longer: inference mode, errors of ours."""
         try:
-            with memory_guard(doing), self.mode():
+            with memory_guard(doing), self.mode(), self._products():
                 yield
         except VlmError:
             raise
