@@ -19,6 +19,7 @@ _KINDS = {
 }
 
 _ROWS = 256  # of a matrix that are drawn
+MOST_TOKENS = 64  # of a measurement
 
 
 def llama_cpp_reason() -> str:
@@ -36,28 +37,30 @@ class LlamaCpp:
     """A decoder of a configuration's shape in llama.cpp, batch of one."""
 
     def __init__(self, config: Any, kind: str, folder: Path) -> None:
+        self._path = folder / f"{config.model_type}-{config.hidden_size}-{kind}.gguf"
+        write_gguf(self._path, config, kind)
+        self._read: dict[int, Any] = {}  # by length: a prompt stays in the cache of its own context
+
+    def read(self, length: int) -> Any:
+        """A context that has just read ``length`` tokens."""
         from llama_cpp import Llama
 
-        path = folder / f"{config.model_type}-{config.hidden_size}-{kind}.gguf"
-        write_gguf(path, config, kind)
         threads = torch.get_num_threads()
-        self._llama = Llama(str(path), n_ctx=8192, n_threads=threads, n_threads_batch=threads, verbose=False)
-        self._read = 0
+        room = length + MOST_TOKENS
+        llama = Llama(str(self._path), n_ctx=room, n_threads=threads, n_threads_batch=threads, verbose=False)
+        llama.eval([300 + i % 1000 for i in range(length)])
+        return llama
 
     def ms(self, length: int, tokens: int = 32) -> float:
-        """Milliseconds a token behind ``length`` others, which are read once and stay in its cache."""
-        llama = self._llama
-        if self._read != length:
-            llama.reset()
-            llama.eval([300 + i % 1000 for i in range(length)])
-            self._read = length
+        """Milliseconds a token behind ``length`` others; at most MOST_TOKENS."""
+        if length not in self._read:
+            self._read[length] = self.read(length)
+        llama = self._read[length]
         llama.n_tokens = length
         began = time.perf_counter()
         for i in range(tokens):
             llama.eval([500 + i])
-        elapsed = time.perf_counter() - began
-        llama.n_tokens = length
-        return 1000 * elapsed / tokens
+        return 1000 * (time.perf_counter() - began) / tokens
 
 
 def write_gguf(path: Path, config: Any, kind: str) -> None:

@@ -60,11 +60,11 @@ def _beside_llama_cpp(vlm: Any, rounds: int) -> list[Comparison]:
         decoder(input_ids=ids, use_cache=True, logits_to_keep=1)
 
     with tempfile.TemporaryDirectory() as folder:
-        llama = LlamaCpp(vlm.model.config.text_config, "F16", Path(folder))
+        llama = LlamaCpp(vlm.model.config.text_config, "F16", Path(folder)).read(len(ids[0]))
 
         def theirs() -> None:
-            llama._llama.reset()
-            llama._llama.eval(ids[0].tolist())
+            llama.reset()
+            llama.eval(ids[0].tolist())
 
         times = in_turn(rounds + 1, lambda: _ms(ours), lambda: _ms(theirs))
     what = f"prefill, text, 600 positions, {vlm.info.dtype}, beside llama.cpp F16"
