@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from tests import console
 from tests.cli import fakes
 
-EXAMPLES = [example for page in console.PAGES for example in console.examples(page)]
+PAGES = pytest.mark.parametrize("page", console.PAGES, ids=lambda page: str(page.relative_to(console.ROOT)))
 _PLAIN_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -43,19 +44,46 @@ def at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(console.ROOT)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.page.stem}: {example.command}")
-def test_prints_what_the_page_says(example: console.Example) -> None:
-    _, printed = console.run(example.command)
-    assert console.matches(example.expected, printed), (
-        f"{example.page.name} is out of date; `python -m tests.console` rewrites it. Now it prints:\n{printed}"
-    )
+@PAGES
+def test_commands_print_what_the_page_says(page: Path) -> None:
+    wrong = [
+        f"$ {example.command}\n" + "\n".join(difflib.ndiff(example.expected.splitlines(), printed.splitlines()))
+        for example, printed in console.follow(page)
+        if not console.matches(example.expected, printed)
+    ]
+    assert not wrong, "\n".join(["out of date; `python -m tests.console` rewrites it:", *wrong])
 
 
-def test_the_comparison_can_fail() -> None:
-    assert console.matches("blue\n", "blue\n")
-    assert console.matches("a ... c\n", "a b c\n")
-    assert not console.matches("blue\n", "red\n")
-    assert not console.matches("blue\n", "")
+def test_a_page_knows_nothing_of_another(tmp_path: Path) -> None:
+    """Both make a model of the same name; the second page would be told that there is one, or see the first's."""
+    made = "vlm compose mine --vision picturebook --projector {} --decoder picturebook"
+    asked = 'vlm score examples/shapes.png "What colour is the star?" --answer blue -m mine --quiet'
+    printed = []
+    for projector in ("picturebook", "average-pool"):
+        page = tmp_path / f"{projector}.md"
+        page.write_text(f"```console\n$ {made.format(projector)}\n$ {asked}\n```\n", encoding="utf-8")
+        printed.append([output for _, output in console.follow(page)])
+    assert all(output for outputs in printed for output in outputs), "a command has failed"
+    assert printed[0][1] != printed[1][1]
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("blue\n", "blue \n", True),
+        ("a ... c\n", "a b\nb c\n", True),
+        ("26.11%  0.004...\n", "26.12%  0.0049\n", True),
+        ("blue\n", "red\n", False),
+        ("blue\n", "", False),
+        ("a ... c\n", "a b\n", False),
+        ("26.11%\n", "26.13%\n", False),
+        ("-0.00  +1.50\n", "+0.00  -1.50\n", False),
+        ("-0.00\n", "+0.00\n", True),
+        ("rank 1\n", "rank 2\n", False),
+    ],
+)
+def test_the_comparison_can_fail(expected: str, printed: str, same: bool) -> None:
+    assert console.matches(expected, printed) is same
 
 
 @pytest.mark.parametrize("command", _plain_commands("vlm"))
@@ -77,13 +105,13 @@ def test_make_knows_the_targets(command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", console.PAGES, ids=lambda page: str(page.relative_to(console.ROOT)))
-def test_python_in_the_pages_runs(page: console.Path) -> None:
+@PAGES
+def test_python_in_the_pages_runs(page: Path) -> None:
     for source in _PYTHON_BLOCK.findall(page.read_text(encoding="utf-8")):
         exec(compile(source, str(page), "exec"), {})
 
 
-@pytest.mark.parametrize("page", console.PAGES, ids=lambda page: str(page.relative_to(console.ROOT)))
-def test_links_lead_somewhere(page: console.Path) -> None:
+@PAGES
+def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
