@@ -21,18 +21,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 from transformers import LlavaForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerFast, SiglipModel
 
+from recipes.learning import Plan, Stage, run_stage
 from recipes.picturebook import parts, tokenizer
 from recipes.picturebook.data import (
     IGNORE,
@@ -44,11 +42,7 @@ from recipes.picturebook.data import (
 )
 from recipes.picturebook.questions import COURSES
 
-SAVE_EVERY_S = 240
-LOG_EVERY = 50
 _LOOKED_UP = 2  # blocks, of four
-# Left to AdamW, the projector grows until the decoder's layers hardly move its tokens, and places are lost in it.
-_MATRICES = re.compile(r"\.layers\.|projector")
 STAGES = (
     "encoder",
     "reading",
@@ -63,17 +57,6 @@ STAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How long and how fast one stage learns."""
-
-    steps: int
-    batch: int
-    rate: float
-    warmup: int = 100
-    decay: float = 1 / 3  # the last share of the steps, in which the rate falls to nothing
-
-
 PLANS = {
     "encoder": Plan(3000, 32, 2e-3),
     "reading": Plan(2600, 32, 1.2e-3, decay=1.0),
@@ -86,13 +69,6 @@ PLANS = {
     "joint": Plan(1700, 24, 2e-3, warmup=20, decay=0.5),
     "finish": Plan(2050, 24, 2.4e-3, warmup=10, decay=1.0),
 }
-
-
-class Stage(nn.Module):
-    """A model with its training loss; ``losses`` gives the loss and figures for the log."""
-
-    def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        raise NotImplementedError
 
 
 class EncoderStage(Stage):
@@ -135,6 +111,12 @@ class ConversationStage(Stage):
         self.llava.set_attn_implementation("eager")
         self.place = nn.Linear(parts.WIDTH, 3)  # thrown away afterwards, as the encoder's heads are
 
+    def trainable(self, name: str) -> list[nn.Parameter]:
+        model = self.llava.model
+        decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
+        place = list(self.place.parameters())
+        return {"decoder": decoder + place, "projector": projector}.get(name) or decoder + projector + place
+
     def start_from(self, encoder: EncoderStage) -> None:
         """Take over the encoder, but for its pooling."""
         seen, tower = encoder.dual.vision_model.state_dict(), self.llava.model.vision_tower
@@ -162,117 +144,6 @@ class ConversationStage(Stage):
         off = (self.place(named).float() - batch["places"]).abs().mean()  # the names' items: x, y, log radius / 2
         figures["off"] = off.item()
         return (each * weights).sum() / weights.sum() + 4 * off, figures
-
-
-def trainable(stage: Stage, name: str) -> list[tuple[list[nn.Parameter], float]]:
-    """What learns in a stage, in groups with a factor on the rate each."""
-    if isinstance(stage, EncoderStage):
-        return [(list(stage.parameters()), 1.0)]
-    assert isinstance(stage, ConversationStage)
-    model = stage.llava.model
-    decoder, projector = list(model.language_model.parameters()), list(model.multi_modal_projector.parameters())
-    place = list(stage.place.parameters())
-    groups = {"decoder": [(decoder + place, 1.0)], "projector": [(projector, 1.0)]}
-    return groups.get(name) or [(decoder + projector + place, 1.0)]
-
-
-def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for everything else."""
-    everything = {id(p): n for n, p in stage.named_parameters()}
-    matrices, others = [], []
-    for parameters, factor in trainable(stage, name):
-        inside = [p for p in parameters if p.ndim == 2 and _MATRICES.search(everything[id(p)])]
-        outside = [p for p in parameters if id(p) not in {id(q) for q in inside}]
-        matrices.append({"params": inside, "lr": plan.rate * factor})
-        others.append({"params": outside, "lr": plan.rate * factor})
-    chosen: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.01)]
-    if any(g["params"] for g in matrices):
-        muon = [g for g in matrices if g["params"]]
-        chosen.append(torch.optim.Muon(muon, weight_decay=0.02, adjust_lr_fn="match_rms_adamw", ns_steps=4))
-    for optimizer in chosen:
-        for group in optimizer.param_groups:
-            group["full_rate"] = group["lr"]
-    return chosen
-
-
-def rate_factor(step: int, plan: Plan) -> float:
-    """Linear warm-up, then level, then down to nearly nothing."""
-    left = (plan.steps - step) / (plan.steps * plan.decay) if plan.decay else 1.0
-    return min(1.0, (step + 1) / plan.warmup, max(0.02, left))
-
-
-def loader(dataset: Dataset[Any], collate: Callable[..., Any], plan: Plan, start: int, workers: int) -> Iterator[Any]:
-    """Batches from step ``start`` on."""
-    rest = Subset(dataset, range(start * plan.batch, plan.steps * plan.batch))
-    ahead = 6 if workers else None
-    return iter(DataLoader(rest, plan.batch, collate_fn=collate, num_workers=workers, prefetch_factor=ahead))
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
-        return {k: moved(v, device) for k, v in value.items()}
-    return value.to(device) if isinstance(value, Tensor) else value
-
-
-def run_stage(
-    name: str,
-    stage: Stage,
-    examples: Dataset[Any],
-    collate: Callable[..., Any],
-    plan: Plan,
-    options: argparse.Namespace,
-) -> None:
-    """Learn until the plan's last step; save the state now and then, and go on from it if it is there."""
-    device = torch.device(options.device)
-    stage.to(device).train()
-    wanted = {id(p) for parameters, _ in trainable(stage, name) for p in parameters}
-    for parameter in stage.parameters():
-        parameter.requires_grad_(id(parameter) in wanted)
-    chosen = optimizers(stage, name, plan)
-    state_file = options.out / f"{name}.state.pt"
-    start = _restore(state_file, stage, chosen, device)
-    saved_at = logged_at = time.monotonic()
-    for step, batch in enumerate(loader(examples, collate, plan, start, options.workers), start=start):
-        for optimizer in chosen:
-            for group in optimizer.param_groups:
-                group["lr"] = group["full_rate"] * rate_factor(step, plan)
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
-            loss, figures = stage.losses(moved(batch, device))
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for p in stage.parameters() if p.grad is not None], 1.0)
-        for optimizer in chosen:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if (step + 1) % LOG_EVERY == 0:
-            speed = LOG_EVERY * plan.batch / (time.monotonic() - logged_at)
-            logged_at = time.monotonic()
-            shown = " ".join(f"{k} {v:.3f}" for k, v in figures.items())
-            print(f"{name} {step + 1}/{plan.steps} loss {loss.item():.3f} {shown} ({speed:.0f}/s)", flush=True)
-        if time.monotonic() - saved_at > SAVE_EVERY_S:
-            _save(state_file, stage, chosen, step + 1)
-            saved_at = time.monotonic()
-    _save(state_file, stage, chosen, plan.steps)
-
-
-def _save(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], step: int) -> None:
-    state = {"step": step, "model": stage.state_dict(), "optimizers": [o.state_dict() for o in chosen]}
-    torch.save(state, file.with_suffix(".part"))
-    file.with_suffix(".part").replace(file)
-
-
-def _restore(file: Path, stage: Stage, chosen: list[torch.optim.Optimizer], device: torch.device) -> int:
-    if not file.exists():
-        return 0
-    state = torch.load(file, map_location=device, weights_only=True)
-    stage.load_state_dict(state["model"])
-    for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return int(state["step"])
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the hardware; a CPU that only imitates it is faster in float32."""
-    return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def first_pictures(examples: Dataset[Any]) -> Tensor:

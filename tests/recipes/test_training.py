@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from recipes import learning
 from recipes.picturebook import parts, tokenizer, train
 from recipes.picturebook.data import (
     IGNORE,
@@ -108,21 +109,21 @@ def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, mo
     for run in ("whole", "parts"):
         shutil.copytree(vocabulary, tmp_path / run / "tokenizer")
     monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", train.Plan(4, 2, 1e-3, warmup=1))
+    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(4, 2, 1e-3, warmup=1))
     whole, _, _ = train.train(_options(tmp_path / "whole"))
 
     def stop_after_two(*arguments: Any) -> Any:
         return list(batches(*arguments))[:2]
 
-    batches = train.loader
-    monkeypatch.setattr(train, "loader", stop_after_two)
-    monkeypatch.setattr(train, "SAVE_EVERY_S", 0)
-    saved = train._save
-    monkeypatch.setattr(train, "_save", lambda f, s, o, step: saved(f, s, o, step) if step < 3 else None)
+    batches = learning.loader
+    monkeypatch.setattr(learning, "loader", stop_after_two)
+    monkeypatch.setattr(learning, "SAVE_EVERY_S", 0)
+    saved = learning._save
+    monkeypatch.setattr(learning, "_save", lambda f, s, o, step: saved(f, s, o, step) if step < 3 else None)
     train.train(_options(tmp_path / "parts"))
     monkeypatch.undo()
     monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", train.Plan(4, 2, 1e-3, warmup=1))
+    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(4, 2, 1e-3, warmup=1))
     resumed, _, _ = train.train(_options(tmp_path / "parts"))
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), f"{name} differs: the state that was saved is not complete"
@@ -130,7 +131,7 @@ def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, mo
 
 def test_goes_on_from_exported_checkpoints(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", train.Plan(1, 2, 1e-3, warmup=1))
+    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(1, 2, 1e-3, warmup=1))
     shutil.copytree(vocabulary, tmp_path / "tokenizer")
     export(*train.train(_options(tmp_path)), tmp_path)
     monkeypatch.setattr(train, "run_stage", lambda *_: None)
