@@ -137,10 +137,12 @@ class FakeReader:
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     info: ModelInfo = values.MODEL
 
-    def read(self, images: Sequence[str]) -> tuple[LoadedImage, ...]:
+    def read(self, images: Sequence[str | LoadedImage]) -> tuple[LoadedImage, ...]:
         return tuple(map(self.read_one, images))
 
-    def read_one(self, image: str) -> LoadedImage:
+    def read_one(self, image: str | LoadedImage) -> LoadedImage:
+        if isinstance(image, LoadedImage):
+            return image
         return replace(load_image(Image.new("RGB", (6, 4), "grey")), info=replace(values.IMAGE, source=image))
 
 

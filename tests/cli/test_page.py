@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.fakes import FakeClassifier, FakeDual, FakeModel, InterruptedModel, run
+from tests.cli.fakes import FakeClassifier, FakeDetector, FakeDual, FakeModel, FakeSegmenter, InterruptedModel, run
 
 COMMANDS = (
     ("ask", "real.png", "What is it?"),
@@ -66,9 +66,11 @@ def test_where_no_page_can_be_written_is_known_before_a_model_is_loaded(
     [
         (FakeDual(), ("zeroshot", "real.png", "a cat", "a dog")),
         (FakeClassifier(), ("classify", "real.png")),
+        (FakeDetector(), ("detect", "real.png", "a cat")),
+        (FakeSegmenter(), ("segment", "real.png", "--everything")),
     ],
 )
-def test_other_kinds_of_model_have_pages(model: FakeDual | FakeClassifier, command: tuple[str, ...]) -> None:
+def test_other_kinds_of_model_have_pages(model: object, command: tuple[str, ...]) -> None:
     outcome = run(*command, "-m", "tiny", "--html", "page.html", model=model)
     assert outcome.code == 0 and 'src="data:image/png' in Path("page.html").read_text()
     again = run(*command, "-m", "tiny", "--html", "page.html", model=model)

@@ -11,6 +11,7 @@ from vlmcli.cli import options
 from vlmcli.cli.arguments import split_detect
 from vlmcli.cli.finding import Coco, FindOptions
 from vlmcli.cli.options import ModelOptions, OutputOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.runtime import Runtime
 
 
@@ -32,8 +33,8 @@ def detect(
         typer.Option("-o", "--output", metavar="FILE", help="The image with boxes; of several images, a folder."),
     ] = None,
     coco: Coco = None,
-    force: options.Force = False,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Find things in images by words.
@@ -46,13 +47,16 @@ def detect(
 
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
+    page.check()
     how = find.how()
     request = split_detect(words or (), image or (), find.texts(), by_example=query_image is not None)
-    places = () if out is None else check_places(out, request.images, force=force)
+    places = () if out is None else check_places(out, request.images, force=page.force)
     if coco is not None:
-        check_output(coco, ".json", force=force)
+        check_output(coco, ".json", force=page.force)
     detector = model.open(runtime, output, sink, "detect")
-    images = detector.read(request.images)
+    sought = ", ".join(request.labels) if query_image is None else query_image
+    sink, pictures = page.open(sink, "detect", detector, request.images, sought)
+    images = detector.read(pictures)
     result = detector.detect(images, request.labels, query_image=query_image, **how)
     sink.show(result)
     if places:

@@ -15,6 +15,7 @@ from vlmcli.cli.checks import point as checked_point
 from vlmcli.cli.checks import within
 from vlmcli.cli.finding import Coco, FindOptions
 from vlmcli.cli.options import ModelOptions, OutputOptions
+from vlmcli.cli.page import PageOptions
 from vlmcli.cli.runtime import Runtime
 from vlmcli.errors import UsageError
 
@@ -80,21 +81,20 @@ class MaskFiles:
         Path | None, typer.Option(metavar="FILE", help="What the masks cut out of the image, the rest transparent.")
     ] = None
     coco: Coco = None
-    force: options.Force = False
 
-    def check(self) -> None:
+    def check(self, *, force: bool) -> None:
         """Raises UsageError and InputError for files that cannot be written, before a model is loaded."""
         from vlmcli.cli.pictures import check_picture
         from vlmcli.inputs.outputs import check_folder, check_output
 
         if self.out is not None:
-            check_picture(self.out, force=self.force)
+            check_picture(self.out, force=force)
         if self.cutout is not None:
-            check_picture(self.cutout, force=self.force, alpha=True)
+            check_picture(self.cutout, force=force, alpha=True)
         if self.mask_dir is not None:
-            check_folder(self.mask_dir, force=self.force)
+            check_folder(self.mask_dir, force=force)
         if self.coco is not None:
-            check_output(self.coco, ".json", force=self.force)
+            check_output(self.coco, ".json", force=force)
 
     def write(self, image: LoadedImage, result: Segmentation) -> None:
         """Write what was asked for. Raises OSError."""
@@ -137,6 +137,7 @@ def segment(
     ] = None,
     files: MaskFiles,
     model: ModelOptions,
+    page: PageOptions,
     output: OutputOptions,
 ) -> None:
     """Cut things out of an image: what points and boxes point at, what words name, or everything.
@@ -151,10 +152,12 @@ def segment(
     _check_modes(request, points, whole.everything)
     if not request.labels and (detector or find.threshold is not None or find.top is not None):
         raise UsageError("--detector, --threshold and --top belong to labels", "give a label, such as 'a cat'")
-    files.check()
+    page.check()
+    files.check(force=page.force)
     finder = _detector(detector, runtime, output, model) if request.labels else None
     segmenter = model.open(runtime, output, sink, "segment")
-    read = segmenter.read_one(request.images[0])
+    sink, pictures = page.open(sink, "segment", segmenter, request.images, _pointed(request, points))
+    read = segmenter.read_one(pictures[0])
     if whole.everything:
         limits = {"grid": whole.grid, "min_iou": whole.min_iou, "min_stability": whole.min_stability}
         result = segmenter.everything(read, **limits, **({} if find.nms is None else {"nms": find.nms}))
@@ -174,6 +177,13 @@ def _check_modes(request: LabelRequest, points: dict[str, Any], everything: bool
         raise UsageError("nothing to segment", "give a label, --point, --box or --everything")
     if sum(ways) > 1:
         raise UsageError("labels, points and boxes, and --everything exclude each other")
+
+
+def _pointed(request: LabelRequest, points: dict[str, Any]) -> str:
+    """What is cut out, in words."""
+    places = [f"{name} {x:g},{y:g}" for name in ("points", "negative") for x, y in points[name]]
+    boxes = [",".join(f"{edge:g}" for edge in box) for box in points["boxes"]]
+    return ", ".join((*request.labels, *places, *(f"box {box}" for box in boxes))) or "everything"
 
 
 def _detector(name: str | None, runtime: Runtime, output: OutputOptions, model: ModelOptions) -> Any:

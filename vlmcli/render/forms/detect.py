@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import Event, as_lines, result_form
+from vlmcli.render.html.sections import Content, Mark, Tabled
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import Object, clean, finite, result_object
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import share
 from vlmcli.types.detect import Detection, Detections
 from vlmcli.types.result import ImageInfo
@@ -76,4 +77,14 @@ def nothing_found(result: Detections) -> Iterable[str]:
             yield f"{what} in {image.source}: a lower --threshold shows more"
 
 
-FORM = result_form(as_lines(detect_tables), detections_object, _events, _after)
+def _page(result: Detections) -> Content:
+    """The boxes on their pictures, and the table."""
+    marks = tuple(
+        Mark(detection.box, f"{detection.label} {share(detection.score)}", number)
+        for number, found in enumerate(result.found)
+        for detection in found
+    )
+    return Content((Tabled("Found", tuple(detect_tables(result, PAGE))),), marks=marks)
+
+
+FORM = result_form(as_lines(detect_tables), detections_object, _events, _after, _page)

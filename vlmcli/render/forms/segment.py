@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from vlmcli.render.coco import rle_object
 from vlmcli.render.escape import one_line
 from vlmcli.render.forms.form import Event, Form, as_lines
+from vlmcli.render.html.sections import Content, Mark, Run, Tabled
 from vlmcli.render.notes import Notes
 from vlmcli.render.objects import Object, clean, finite, model_object, result_object, start_object
 from vlmcli.render.table import Column, Table
-from vlmcli.render.terminal import Terminal
+from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import percent, share
 from vlmcli.types.segment import Mask, Segmentation
 
@@ -98,4 +99,15 @@ def _remarks(result: Segmentation) -> Iterable[str]:
             yield f"mask {number} is empty: the model sees nothing there"
 
 
-FORM = Form(as_lines(segment_tables), segmentation_object, _events, _before, _after)
+def _page(result: Segmentation) -> tuple[Run, Content]:
+    """The masks' boxes on the picture, and the table."""
+    models = (result.model,) if result.detector is None else (result.model, result.detector)
+    marks = tuple(
+        Mark(mask.box, str(number) if mask.label is None else f"{number} {mask.label}")
+        for number, mask in enumerate(result.masks, start=1)
+    )
+    content = Content((Tabled("Masks", tuple(segment_tables(result, PAGE))),), marks=marks)
+    return Run(models, (result.image,), result.usage, result.timings_ms), content
+
+
+FORM = Form(as_lines(segment_tables), segmentation_object, _events, _before, _after, _page)
