@@ -32,7 +32,7 @@ demo: $(DEMO)
 
 # A process a core, of one thread each: they share nothing, and are nearly as fast as the cores are many.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(DEV)
 	$(BIN)/ruff check .
