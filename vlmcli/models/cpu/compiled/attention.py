@@ -65,45 +65,30 @@ _TILE = 128
 _STRIDE = 4 * _TILE
 
 
-def _for_heads(kernels: Sequence[Any], scores: bool) -> Any:
+def _for_heads(kernels: Sequence[Any]) -> Any:
     """A kernel for any number of heads: in fours, and what is left of them."""
     one, two, three, four = kernels
 
     @compiled
-    def of_keys(keys, values, queries, heads, width, out, blocks):
+    def of_heads(read, next_read, x, x_stride, heads, width, out, out_stride, count):
         done = 0
         while done < heads:
-            q, o, left = queries + 4 * done * width, out + done * _STRIDE, heads - done
+            a, o, left = x + done * x_stride, out + done * out_stride, heads - done
             if left >= HEADS_AT_ONCE:
-                four(keys, values, q, width, o, _STRIDE, blocks)
+                four(read, next_read, a, x_stride, width, o, out_stride, count)
             elif left == 3:
-                three(keys, values, q, width, o, _STRIDE, blocks)
+                three(read, next_read, a, x_stride, width, o, out_stride, count)
             elif left == 2:
-                two(keys, values, q, width, o, _STRIDE, blocks)
+                two(read, next_read, a, x_stride, width, o, out_stride, count)
             else:
-                one(keys, values, q, width, o, _STRIDE, blocks)
+                one(read, next_read, a, x_stride, width, o, out_stride, count)
             done += HEADS_AT_ONCE
 
-    @compiled
-    def of_values(values, keys, weights, heads, width, out, positions):
-        done = 0
-        while done < heads:
-            w, o, left = weights + done * _STRIDE, out + 4 * done * width, heads - done
-            if left >= HEADS_AT_ONCE:
-                four(values, keys, w, width, _STRIDE, o, positions)
-            elif left == 3:
-                three(values, keys, w, width, _STRIDE, o, positions)
-            elif left == 2:
-                two(values, keys, w, width, _STRIDE, o, positions)
-            else:
-                one(values, keys, w, width, _STRIDE, o, positions)
-            done += HEADS_AT_ONCE
-
-    return of_keys if scores else of_values
+    return of_heads
 
 
-_scores_f32, _scores_bf16 = _for_heads(float32_scores, True), _for_heads(bfloat16_scores, True)
-_values_f32, _values_bf16 = _for_heads(float32_values, False), _for_heads(bfloat16_values, False)
+_scores_f32, _scores_bf16 = _for_heads(float32_scores), _for_heads(bfloat16_scores)
+_values_f32, _values_bf16 = _for_heads(float32_values), _for_heads(bfloat16_values)
 
 
 @compiled
@@ -140,9 +125,9 @@ def attend(is_bf16, keys, values, queries, heads, width, first, last, scale, lim
         blocks = (end - tile + LANES - 1) // LANES
         k, v = keys + tile * width * size, values + tile * width * size
         if is_bf16:
-            _scores_bf16(k, v, queries, heads, width, scores, blocks)
+            _scores_bf16(k, v, queries, 4 * width, heads, width, scores, _STRIDE, blocks)
         else:
-            _scores_f32(k, v, queries, heads, width, scores, blocks)
+            _scores_f32(k, v, queries, 4 * width, heads, width, scores, _STRIDE, blocks)
         for head in range(heads):
             row = scores + head * _STRIDE
             _scale(row, blocks, scale, limit)
@@ -151,10 +136,11 @@ def attend(is_bf16, keys, values, queries, heads, width, first, last, scale, lim
             for t in range(end, tile + blocks * LANES):
                 put_f32(row + 4 * (t - tile), _NOTHING)
             _soften(row, blocks, out + 4 * head * width, width, about + 8 * head)
+        next_k = k + _TILE * width * size
         if is_bf16:
-            _values_bf16(v, k + _TILE * width * size, scores, heads, width, out, end - tile)
+            _values_bf16(v, next_k, scores, _STRIDE, heads, width, out, 4 * width, end - tile)
         else:
-            _values_f32(v, k + _TILE * width * size, scores, heads, width, out, end - tile)
+            _values_f32(v, next_k, scores, _STRIDE, heads, width, out, 4 * width, end - tile)
         tile = end
 
 

@@ -3,7 +3,8 @@
 They keep several sums in registers at once, as many as there are rows or heads; a loop over those while it is written
 says in a few lines, and compiles in a moment, what would be a page for each number of them.
 
-Shapes: R rows and W width of a matrix; G heads that share keys and values, E their width, a multiple of 16.
+Shapes: R rows and W width of a matrix; G heads that share keys and values, E their width, a multiple of 16, T
+positions.
 """
 
 from __future__ import annotations
@@ -152,16 +153,23 @@ def _product_of_rows(read_many: Read, read_one: Read, size: int, rows: int, stre
 
 
 def _scores_of(read_many: Read, size: int, heads: int) -> Any:
-    """queries [heads, E] x keys [blocks, E, 16] -> ``out`` [heads, 16 blocks], rows ``stride`` bytes apart.
+    """queries [heads, E] x keys [blocks, E, 16] -> ``out`` [heads, 16 blocks]; heads lie ``…_stride`` bytes apart.
 
     ``values`` of the same positions are asked for meanwhile: they are read next.
     """
 
-    @_kernel(f"scores_{size}_{heads}", *[_COUNT] * 7)
+    @_kernel(f"scores_{size}_{heads}", *[_COUNT] * 8)
     def scores(
-        builder: Any, keys: Any, values: Any, queries: Any, width: Any, out: Any, stride: Any, blocks: Any
+        builder: Any,
+        keys: Any,
+        values: Any,
+        queries: Any,
+        in_stride: Any,
+        width: Any,
+        out: Any,
+        out_stride: Any,
+        blocks: Any,
     ) -> None:
-        one_head = builder.mul(width, BITS["i64"](4))
         with _loop(builder, 0, blocks) as block:
             start = builder.mul(builder.mul(block, width), BITS["i64"](LANES * size))
             k, v = _Address(builder, keys) + start, _Address(builder, values) + start
@@ -173,26 +181,34 @@ def _scores_of(read_many: Read, size: int, heads: int) -> Any:
                 for head in range(heads):
                     for j, key in enumerate(pair):
                         sums.add_product(2 * head + j, read_spread(builder, (q + 4 * j).value), key)
-                    q += one_head
+                    q += in_stride
             o = _Address(builder, out).at(block, 4 * LANES)
             for head in range(heads):
                 write(builder, o.value, sums.together((2 * head, 2 * head + 1)), 4)
-                o += stride
+                o += out_stride
 
     return scores
 
 
 def _values_of(read_many: Read, size: int, heads: int) -> Any:
-    """weights [heads, positions], rows ``stride`` bytes apart, x values [positions, E], added to ``out`` [heads, E].
+    """weights [heads, T] x values [T, E], added to ``out`` [heads, E]; heads lie ``…_stride`` bytes apart.
 
     As many bytes of ``keys`` are asked for meanwhile: those of the next positions.
     """
 
-    @_kernel(f"values_{size}_{heads}", *[_COUNT] * 7)
+    @_kernel(f"values_{size}_{heads}", *[_COUNT] * 8)
     def weighted(
-        builder: Any, values: Any, keys: Any, weights: Any, width: Any, stride: Any, out: Any, positions: Any
+        builder: Any,
+        values: Any,
+        keys: Any,
+        weights: Any,
+        in_stride: Any,
+        width: Any,
+        out: Any,
+        out_stride: Any,
+        positions: Any,
     ) -> None:
-        one_head, one_row = builder.mul(width, BITS["i64"](4)), builder.mul(width, BITS["i64"](size))
+        one_row = builder.mul(width, BITS["i64"](size))
         with _loop(builder, 0, width, LANES) as i:
             sums = _Sums(builder, 2 * heads)
             k = _Address(builder, keys).at(builder.mul(i, positions), size)
@@ -207,7 +223,7 @@ def _values_of(read_many: Read, size: int, heads: int) -> Any:
                 for head in range(heads):
                     for j, row in enumerate(rows):
                         sums.add_product(2 * head + j, read_spread(builder, (w + 4 * j).value), row)
-                    w += stride
+                    w += in_stride
 
             even = _whole(builder, positions, 2)
             with _loop(builder, 0, even, 2) as t:
@@ -218,7 +234,7 @@ def _values_of(read_many: Read, size: int, heads: int) -> Any:
             for head in range(heads):
                 total = builder.fadd(read_f32s(builder, o.value), sums.together((2 * head, 2 * head + 1)))
                 write(builder, o.value, total, 4)
-                o += one_head
+                o += out_stride
 
     return weighted
 
