@@ -20,7 +20,7 @@ from vlmcli.models.classifier import Classifier
 from vlmcli.models.detector import Detector
 from vlmcli.models.device import memory_guard, pick_device, pick_dtype
 from vlmcli.models.dual import Dual
-from vlmcli.models.load import load
+from vlmcli.models.load import _or_again, load
 from vlmcli.models.segmenter import Segmenter
 from vlmcli.models.vlm import Vlm
 from vlmcli.types.chat import Message
@@ -281,3 +281,21 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path, family: str) -> None:
     save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="encoder-decoder"):
         load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_fails_while_something_waits_is_tried_again(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def read() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise AttributeError("not there yet")
+        return "read"
+
+    monkeypatch.setattr("vlmcli.models.load.load_the_rest", lambda: waits)
+    if waits:
+        assert _or_again(read) == "read"
+    else:
+        with pytest.raises(AttributeError):
+            _or_again(read)

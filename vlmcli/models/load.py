@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import torch
 import transformers
@@ -37,6 +38,8 @@ from vlmcli.models.vlm import Vlm
 from vlmcli.types.result import ModelInfo
 from vlmcli.weights.fingerprint import fingerprint
 from vlmcli.weights.resolve import Checkpoint
+
+T = TypeVar("T")
 
 Kind = Literal["vlm", "llm", "dual", "classifier", "detector", "segmenter"]
 
@@ -96,7 +99,7 @@ def load(
             return _composed(checkpoint, numbers, where, features, quantize)
         info = _info(checkpoint, numbers, where)
         store = _store(checkpoint, info, features)
-        kind, model, processor = _read_or_try_again(checkpoint, numbers, device_map)
+        kind, model, processor = _or_again(partial(_read, checkpoint, numbers, device_map))
         model = model if device_map else model.to(where)
         info = _quantized(model, info, checkpoint, quantize, kind)
     if kind == "dual":
@@ -110,16 +113,16 @@ def load(
     return Vlm(model, processor, info, template_of(checkpoint, model.config, processor), store, steps_for(model))
 
 
-def _read_or_try_again(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> tuple[Kind, Any, Any]:
-    """``_read``; after a quick start a failure may only mean that something was still waiting to be loaded."""
+def _or_again(read: Callable[[], T]) -> T:
+    """What ``read`` returns; after a quick start a failure may only mean that something was still waiting."""
     try:
-        return _read(checkpoint, dtype, device_map)
+        return read()
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, ImportError, RuntimeError, TypeError):  # NotImplementedError: an operator on meta
         if not load_the_rest():
             raise
-        return _read(checkpoint, dtype, device_map)
+        return read()
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype, device_map: str | None) -> tuple[Kind, Any, Any]:
@@ -170,7 +173,7 @@ def _composed(
     """A model that models.toml declares by its parts."""
     assert checkpoint.spec is not None and checkpoint.spec.composition is not None
     store = _store(checkpoint, _info(checkpoint, dtype, device), features)
-    model, processor = assemble(checkpoint.spec.composition, checkpoint.parts, dtype)
+    model, processor = _or_again(partial(assemble, checkpoint.spec.composition, checkpoint.parts, dtype))
     info = _info(checkpoint, dtype, device, notes(model))
     model = model.to(device)
     info = _quantized(model, info, checkpoint, quantize)
