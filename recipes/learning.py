@@ -32,7 +32,12 @@ class Plan:
 
 
 class Stage(nn.Module):
-    """A model with its training loss; ``losses`` gives the loss and figures for the log."""
+    """A model with its training loss; ``losses`` gives the loss and figures for the log.
+
+    ``with_muon``: its matrices learn by Muon, in half the steps; each of them takes longer on a CPU without bfloat16.
+    """
+
+    with_muon = True
 
     def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         raise NotImplementedError
@@ -46,7 +51,7 @@ def optimizers(stage: Stage, name: str, plan: Plan) -> list[torch.optim.Optimize
     """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for everything else."""
     everything = {id(p): n for n, p in stage.named_parameters()}
     learning = stage.trainable(name)
-    inside = [p for p in learning if p.ndim == 2 and _MATRICES.search(everything[id(p)])]
+    inside = [p for p in learning if stage.with_muon and p.ndim == 2 and _MATRICES.search(everything[id(p)])]
     matrices = {id(p) for p in inside}
     outside = [p for p in learning if id(p) not in matrices]
     chosen: list[torch.optim.Optimizer] = [

@@ -2,8 +2,9 @@
 
 A ```console block holds commands after `$ ` and what they print on standard output; `...` stands for anything. The
 commands of a page are run from its top to its bottom, as a reader would, in a configuration of their own: one may need
-what another above it has made, never what another page has. `python -m tests.console` writes today's output into the
-pages.
+what another above it has made, never what another page has. `python -m tests.console [PAGE...]` writes today's
+output into the pages, and today's pictures beside them: those that a page shows, and that one of its commands writes
+into /tmp under the same name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,7 @@ from vlmcli.cli.main import main
 from vlmcli.cli.runtime import Runtime
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "recipes" / "picturebook" / "README.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*/README.md")))
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r" (?:\||<|>|>>|;|&&) ")
 _ANYTHING = "..."
@@ -41,6 +43,7 @@ _STAGE_TIMES = re.compile(
     r"^((?:stage|decode|resize|patchify|encode|project|fuse|prefill|step \d+)\b.*?) +\S+ +(?:peak|-|[\d.]+ [kMG]?B)$",
     re.MULTILINE,
 )
+_PICTURE = re.compile(r"!\[[^]]*\]\((pictures/[^)]+\.png)\)")
 _LINES = 24  # a longer output is cut when it is written into a page
 
 
@@ -59,6 +62,23 @@ def examples(page: Path) -> Iterator[Example]:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, expected = part.partition("\n")
             yield Example(page, command, expected)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that a page shows, and the command above it that writes one of that name into /tmp."""
+
+    file: Path
+    command: str
+    written: Path
+
+
+def pictures(page: Path) -> Iterator[Shown]:
+    """The pictures of one page that its own commands make, in order."""
+    commands = [example.command for example in examples(page)]
+    for target in _PICTURE.findall(page.read_text(encoding="utf-8")):
+        written = f"/tmp/{Path(target).name}"
+        yield from (Shown(page.parent / target, c, Path(written)) for c in commands if written in shlex.split(c))
 
 
 def matches(expected: str, printed: str) -> bool:
@@ -137,6 +157,8 @@ def rewrite(page: Path) -> None:
         return "```console\n" + "".join(f"$ {c}\n{_cut(next(outputs)[1])}" for c in commands) + "```"
 
     page.write_text(_BLOCK.sub(block, page.read_text(encoding="utf-8")), encoding="utf-8")
+    for shown in pictures(page):
+        shutil.copyfile(shown.written, shown.file)
 
 
 def _cut(text: str) -> str:
@@ -146,5 +168,5 @@ def _cut(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for written in PAGES:
-        rewrite(written)
+    for written in map(Path, sys.argv[1:] or PAGES):
+        rewrite(written.resolve())

@@ -19,7 +19,7 @@ from recipes.picturebook.captions import Claim, sample_claim
 from recipes.picturebook.lettering import CHARACTERS
 from recipes.picturebook.parts import GRID, PATCH_PX, SIDE_PX
 from recipes.picturebook.questions import COURSES, READING, Turn, sample_turns
-from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, hole_of, letterings, outline_of, sample_scene
+from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, draw, letterings, owners, sample_scene
 from recipes.picturebook.skills import mentions
 from recipes.picturebook.tokenizer import answer_ids
 
@@ -30,9 +30,9 @@ _PAGES = 0.15  # of the pictures that questions are asked about
 IGNORE = -100  # of the cross entropy
 
 
-def pixels_of(image: Image.Image) -> Tensor:
+def pixels_of(image: Image.Image, side_px: int = SIDE_PX) -> Tensor:
     """uint8 pixels [3, side, side], resized as the checkpoint's own image processor does."""
-    resized = image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+    resized = image.resize((side_px, side_px), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(resized).transpose(2, 0, 1).copy())
 
 
@@ -43,9 +43,9 @@ def normalised(pixels: Tensor) -> Tensor:
 
 def patch_labels(scene: Scene) -> dict[str, Tensor]:
     """What lies under each patch: int64 [P] per question, and float32 [P, 3] offsets to the centre and log radius."""
-    things, owners = _things(scene)
+    things, shown = _things(scene)
     order = (
-        np.asarray(owners).reshape(GRID, PATCH_PX, GRID, PATCH_PX).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
+        np.asarray(shown).reshape(GRID, PATCH_PX, GRID, PATCH_PX).transpose(0, 2, 1, 3).reshape(GRID * GRID, -1)
     )  # [P, 256]
     shares = (order[:, None, :] == np.arange(1, len(things) + 1)[None, :, None]).mean(-1)  # [P, things]
     winner = np.where(shares.max(1, initial=0) >= _SHOWS, shares.argmax(1) + 1 if things else 0, 0)  # [P]
@@ -68,18 +68,14 @@ def patch_labels(scene: Scene) -> dict[str, Tensor]:
 
 def _things(scene: Scene) -> tuple[list[tuple[float, ...]], Image.Image]:
     """Labels (colour, shape, character, place, x, y, log radius) per thing, and a map of which thing owns a pixel."""
-    owners = Image.new("L", (SIDE_PX, SIDE_PX))
-    canvas = ImageDraw.Draw(owners)
-    scale_x, scale_y = SIDE_PX / scene.width_px, SIDE_PX / scene.height_px
+    image = owners(scene, SIDE_PX, SIDE_PX)
+    canvas = ImageDraw.Draw(image)
     things: list[tuple[float, ...]] = []
     for item in scene.items:
         size = (
             np.log(item.radius * min(scene.width_px, scene.height_px) / np.sqrt(scene.width_px * scene.height_px)) / 4
         )
         things.append((_COLOUR_IDS[item.colour] + 1, _SHAPE_IDS[item.shape] + 1, 0, 0, item.x, item.y, size))
-        canvas.polygon(outline_of(scene, item, scale_x, scale_y), fill=len(things))
-        if item.shape == "ring":
-            canvas.polygon(hole_of(scene, item, scale_x, scale_y), fill=0)
     for lettering in letterings(scene):
         colour = _COLOUR_IDS[lettering.colour] + 1
         for place, (character, box) in enumerate(zip(lettering.text, lettering.character_boxes, strict=True)):
@@ -87,7 +83,7 @@ def _things(scene: Scene) -> tuple[list[tuple[float, ...]], Image.Image]:
             what = (colour, len(SHAPES) + 1, CHARACTERS.index(character) + 1, place + 1)
             things.append((*what, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, np.log(max(0.01, box[2] - box[0])) / 4))
             canvas.rectangle((left, top, max(left, right - 1), bottom), fill=len(things))
-    return things, owners
+    return things, image
 
 
 class EncoderExamples(Dataset[dict[str, Any]]):

@@ -105,7 +105,8 @@ def box(scene: Scene, item: Item) -> tuple[float, float, float, float]:
 def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
     """One scene of a kind: ``single``, ``few`` (2-4 different things), ``crowd`` (counting), ``text`` or ``empty``.
 
-    And, only by name, ``page`` (many strings) or ``collage`` (many things): pictures that teach the encoder more.
+    And, only by name, ``page`` (many strings) or ``collage`` (many things), which teach an encoder more, and ``pile``
+    (things that overlap; the later lie above the earlier).
     """
     kind = kind or rng.choices(("single", "few", "crowd", "text", "empty"), (18, 34, 21, 26, 1))[0]
     width, height = _canvas(rng)
@@ -123,6 +124,8 @@ def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
         return _page(rng, scene, rng.randint(3, 7))
     if kind == "collage":
         return _with_items(rng, scene, _different(rng, scene, rng.randint(5, 10)), (0.07, 0.22))
+    if kind == "pile":
+        return _with_items(rng, scene, _different(rng, scene, rng.randint(2, 6)), (0.1, 0.3), apart=0.6)
     count = {"single": 1, "few": rng.randint(2, 4), "empty": 0}[kind]
     return _with_items(rng, scene, _different(rng, scene, count))
 
@@ -185,9 +188,16 @@ def _crowd(rng: random.Random, scene: Scene) -> list[tuple[str, str]]:
 
 
 def _with_items(
-    rng: random.Random, scene: Scene, pairs: list[tuple[str, str]], radii: tuple[float, float] | None = None
+    rng: random.Random,
+    scene: Scene,
+    pairs: list[tuple[str, str]],
+    radii: tuple[float, float] | None = None,
+    apart: float = 1.08,
 ) -> Scene:
-    """Place the pairs without overlap; what finds no place in 60 tries is left out of the scene."""
+    """Place the pairs; what finds no place in 60 tries is left out of the scene.
+
+    ``apart``: the least distance of two centres over the sum of their radii; below 1 things can overlap.
+    """
     shorter = min(scene.width_px, scene.height_px)
     span_x, span_y = scene.width_px / shorter, scene.height_px / shorter
     low, high = radii or _RADII.get(len(pairs), (0.075, 0.125))
@@ -200,14 +210,16 @@ def _with_items(
         for attempt in range(60):
             radius = max(low, (common if same_size else rng.uniform(low, high)) * (1 - attempt / 120))
             x, y = rng.uniform(radius * 1.1, span_x - radius * 1.1), rng.uniform(radius * 1.1, span_y - radius * 1.1)
-            if _free(scene, placed, x, y, radius, span_x, span_y):
+            if _free(scene, placed, x, y, radius, span_x, span_y, apart):
                 placed.append(_item(rng, colour, shape, x / span_x, y / span_y, radius))
                 break
     return replace(scene, items=tuple(placed))
 
 
-def _free(scene: Scene, placed: list[Item], x: float, y: float, radius: float, span_x: float, span_y: float) -> bool:
-    if any(math.hypot(x - p.x * span_x, y - p.y * span_y) < (radius + p.radius) * 1.08 for p in placed):
+def _free(
+    scene: Scene, placed: list[Item], x: float, y: float, radius: float, span_x: float, span_y: float, apart: float
+) -> bool:
+    if any(math.hypot(x - p.x * span_x, y - p.y * span_y) < (radius + p.radius) * apart for p in placed):
         return False
     if scene.lettering is None:
         return True
@@ -291,6 +303,18 @@ def outline_of(scene: Scene, item: Item, scale_x: float = 1.0, scale_y: float = 
 def hole_of(scene: Scene, item: Item, scale_x: float = 1.0, scale_y: float = 1.0) -> list[tuple[float, float]]:
     """The hole of a ring, as an outline."""
     return outline_of(scene, replace(item, radius=item.radius * 0.55), scale_x, scale_y)
+
+
+def owners(scene: Scene, width_px: int, height_px: int) -> Image.Image:
+    """Which item each pixel of a canvas of this size shows: 0 for none, n for the n-th; a ring's hole shows none."""
+    image = Image.new("L", (width_px, height_px))
+    canvas = ImageDraw.Draw(image)
+    scales = (width_px / scene.width_px, height_px / scene.height_px)
+    for number, item in enumerate(scene.items, start=1):
+        canvas.polygon(outline_of(scene, item, *scales), fill=number)
+        if item.shape == "ring":
+            canvas.polygon(hole_of(scene, item, *scales), fill=0)
+    return image
 
 
 def draw(scene: Scene, rng: random.Random) -> Image.Image:

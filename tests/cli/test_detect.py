@@ -100,7 +100,6 @@ def test_nothing_found_is_no_failure() -> None:
         (("segment", "a.png", "cat", "--point", "1,1"), 2, "exclude each other"),
         (("segment", "a.png", "--everything", "--point", "1,1"), 2, "exclude each other"),
         (("segment", "a.png", "--everything", "--grid", "0"), 2, "at least 1"),
-        (("segment", "a.png", "cat"), 2, "--detector"),
         (("segment", "a.png", "--point", "1,1", "--detector", "owl"), 2, "belong to labels"),
         (("segment", "a.png", "--everything", "--top", "3"), 2, "belong to labels"),
         (("segment", "a.png", "--point", "1,1", "-o", "a.png"), 3, "exists already"),
@@ -134,12 +133,11 @@ def test_a_model_of_another_kind_names_what_fits_it(model: Any) -> None:
     assert {FakeDual: "vlm zeroshot", FakeModel: "vlm ask", FakeSegmenter: "vlm segment"}[type(model)] in outcome.stderr
 
 
-@pytest.mark.parametrize("command", ["detect", "segment"])
-def test_without_a_model_some_are_named(command: str) -> None:
-    kind = {"detect": "detector", "segment": "segmenter"}[command]
-    outcome = run(command, "a.png", *(("cat",) if command == "detect" else ("--point", "1,1")))
+def test_without_a_model_the_built_in_one_is_taken_or_some_are_named() -> None:
+    assert "using picturebook-boxes" in run("detect", "a.png", "a cat", model=FakeDetector()).stderr
+    outcome = run("segment", "a.png", "--point", "1,1")
     assert outcome.code == 2 and not outcome.loaded
-    assert any(spec.name in outcome.stderr for spec in Catalog.load().specs() if spec.kind == kind)
+    assert any(spec.name in outcome.stderr for spec in Catalog.load().specs() if spec.kind == "segmenter")
 
 
 def test_segment_passes_points_and_boxes_on() -> None:
@@ -212,6 +210,7 @@ def test_models_show_names_the_commands_that_fit() -> None:
     fitting = {
         "owlv2-base": ["detect", "inspect", "segment --detector"],
         "sam2.1-tiny": ["segment", "inspect"],
+        "picturebook-boxes": ["detect", "inspect", "segment --detector"],
         "clip-vit-b32": ["zeroshot", "embed", "inspect"],
         "vit-b16": ["classify", "inspect"],
         "smollm2-135m": [*reading, "trace", "lens", "compare", "inspect", "bench"],

@@ -67,7 +67,7 @@ class SegmenterModel(Model):
         if points or negative or boxes:
             raise UsageError("labels exclude points and boxes", "a detector says where the things are")
         if detector is None:
-            raise UsageError("labels need a detector beside the segmenter", "such as --detector owlv2-base")
+            raise UsageError("labels need a detector beside the segmenter", "such as load(kind='detector')")
         loaded = self.read_one(image)
         found = detector.detect(loaded, labels, **options)
         made = segment_found(self.segmenter, loaded, found, load_ms=self.load_ms)

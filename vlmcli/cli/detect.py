@@ -40,7 +40,7 @@ def detect(
     """Find things in images by words.
 
     Words that are files, URLs or - are images as long as they come first; the rest are labels. Boxes are x0, y0, x1,
-    y1 in pixels of the upright image. No detector is built in: name one with -m, such as owlv2-base.
+    y1 in pixels of the upright image. For photographs name a detector with -m, such as owlv2-base.
     """
     from vlmcli.cli.pictures import check_places, write_json, write_picture
     from vlmcli.inputs.outputs import check_output

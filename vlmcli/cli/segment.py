@@ -187,10 +187,10 @@ def _pointed(request: LabelRequest, points: dict[str, Any]) -> str:
 
 
 def _detector(name: str | None, runtime: Runtime, output: OutputOptions, model: ModelOptions) -> Any:
-    """The model that finds labels. Raises UsageError where none is named, or where it is another kind of model."""
+    """The model that finds labels; the catalogue's default where none is named.
+
+    Raises UsageError for another kind of model.
+    """
     from vlmcli.config import setting
 
-    name = setting("detector", name, None, str)
-    if name is None:
-        raise UsageError("labels need a detector beside the segmenter", "name one: --detector owlv2-base")
-    return model.load(runtime, output, "detect", name)
+    return model.load(runtime, output, "detect", setting("detector", name, None, str))

@@ -1,0 +1,66 @@
+"""The embedded detector: the same in transformers' own hands, and right about scenes that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from recipes.picturebook.examples import SCENES
+from recipes.picturebook.scenes import box
+from recipes.picturebook.skills import with_article
+from recipes.shapes.evaluate import Found, look_for, overlap, scenes
+from vlmcli.api.detector import DetectorModel
+from vlmcli.api.load import load
+from vlmcli.weights.resolve import BUILTIN
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TOLERANCE = 1e-4
+KNOWN = ("shapes", "crowd", "heart")
+named = pytest.mark.parametrize("name", KNOWN)
+
+
+@pytest.fixture(scope="module")
+def detector() -> DetectorModel:
+    loaded = load(kind="detector")
+    assert isinstance(loaded, DetectorModel)
+    return loaded
+
+
+def test_boxes_and_scores_are_transformers_own(detector: DetectorModel) -> None:
+    from transformers import AutoProcessor, OwlViTForObjectDetection
+
+    folder, image = BUILTIN / "picturebook-boxes", Image.open(EXAMPLES / "shapes.png")
+    processor = AutoProcessor.from_pretrained(folder)
+    model = OwlViTForObjectDetection.from_pretrained(folder, dtype=torch.float32).eval()
+    labels = ["a red circle", "a star", "a ring"]
+    with torch.no_grad():
+        output = model(**processor(text=[labels], images=image, return_tensors="pt"))
+    sizes = torch.tensor([image.size[::-1]])
+    theirs = processor.post_process_grounded_object_detection(output, threshold=0.1, target_sizes=sizes)[0]
+    ours = detector.detect(EXAMPLES / "shapes.png", labels).found[0]
+    order = theirs["scores"].argsort(descending=True).tolist()
+    assert len(ours) == len(order) > 1
+    for found, at in zip(ours, order, strict=True):
+        assert found.score == pytest.approx(float(theirs["scores"][at]), abs=TOLERANCE)
+        assert found.box == pytest.approx(theirs["boxes"][at].tolist(), abs=384 * TOLERANCE)
+        assert found.label == labels[theirs["labels"][at]]
+
+
+@named
+def test_each_thing_of_the_examples_is_found_once(detector: DetectorModel, name: str) -> None:
+    scene = SCENES[name]
+    there = [(with_article(f"{i.colour} {i.shape}"), box(scene, i)) for i in scene.items]
+    found = detector.detect(EXAMPLES / f"{name}.png", [*dict(there), "a pink hexagon"], nms=0.5).found[0]
+    assert len(found) == len(there)
+    for label, place in there:
+        assert max(overlap(f.box, place) for f in found if f.label == label) > 0.7
+
+
+def test_unseen_scenes(detector: DetectorModel) -> None:
+    total = Found(0, 0, 0)
+    for rng, scene in scenes("few", 15, seed=5):
+        total += look_for(detector, rng, scene)
+    assert total.right >= 0.8 * total.things and total.right >= 0.8 * total.boxes, "were other weights put in?"
