@@ -18,12 +18,14 @@ from PIL import Image
 
 from vlmcli.api.load import load
 from vlmcli.api.segmenter import SegmenterModel
+from vlmcli.models.torchvision_shim import mend_torchvision
 
 LIMIT_MB = 2000
 
 
 def stand_in(folder: Path) -> Path:
     """A checkpoint of sam-vit-base's shapes with random weights."""
+    mend_torchvision()  # transformers' own modules import torchvision wherever it is installed
     torch.manual_seed(0)
     transformers.SamModel(transformers.SamConfig()).save_pretrained(folder)
     transformers.SamProcessor(transformers.SamImageProcessor()).save_pretrained(folder)
