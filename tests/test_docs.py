@@ -16,8 +16,12 @@ from tests.cli import fakes
 
 PAGES = pytest.mark.parametrize("page", console.PAGES, ids=lambda page: str(page.relative_to(console.ROOT)))
 PICTURES = [shown for page in console.PAGES for shown in console.pictures(page)]
-_PLAIN_BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(page: Path, *languages: str) -> list[str]:
+    """The page's blocks of code in these languages; all are matched, lest the end of one be taken for a beginning."""
+    return [block for language, block in _BLOCK.findall(page.read_text(encoding="utf-8")) if language in languages]
 
 
 _STAND_INS = {
@@ -34,7 +38,7 @@ def _plain_commands(program: str) -> list[str]:
     lines = [
         line.partition("  #")[0].strip()
         for page in console.PAGES
-        for block in _PLAIN_BLOCK.findall(page.read_text(encoding="utf-8"))
+        for block in _blocks(page, "", "sh")
         for line in block.splitlines()
     ]
     known = [line for line in lines if re.match(rf"(?:\.venv/bin/)?{program} [a-z]", line)]
@@ -121,7 +125,7 @@ def test_make_knows_the_targets(command: str) -> None:
 
 @PAGES
 def test_python_in_the_pages_runs(page: Path) -> None:
-    for source in _PYTHON_BLOCK.findall(page.read_text(encoding="utf-8")):
+    for source in _blocks(page, "python"):
         exec(compile(source, str(page), "exec"), {})
 
 
