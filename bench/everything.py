@@ -2,7 +2,7 @@
 
 ``python -m bench.everything [MODEL] [--grid N] [--size WIDTHxHEIGHT] [--device cpu]`` prints the peak while everything
 in an image is segmented, less what the process held before. Without MODEL it is a network of the size of sam-vit-base
-whose weights are random: what it draws means nothing, and takes as much memory. Linux only: /proc says how much.
+whose weights are random: what it draws means nothing, and takes as much memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 
 from vlmcli.api.load import load
 from vlmcli.api.segmenter import SegmenterModel
+from vlmcli.models.memory import PeakMemory
 from vlmcli.models.torchvision_shim import mend_torchvision
 
 LIMIT_MB = 2000
@@ -38,16 +39,6 @@ def picture(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(noise.numpy()).resize(size)
 
 
-def held_mb(field: str) -> float:
-    """``VmRSS``: what the process holds now; ``VmHWM``: the most that it held since the last ``forget_peak``."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024 / 1e6
-
-
-def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
 def main() -> None:
     """Print a few lines; exit code 1 where the memory exceeds the limit."""
     parser = argparse.ArgumentParser()
@@ -63,14 +54,18 @@ def main() -> None:
         model = load(given.model or stand_in(Path(folder)), device=given.device, cache=False)
     assert isinstance(model, SegmenterModel)
     image = model.read_one(picture((width, height)))
-    before = held_mb("VmRSS")
-    forget_peak()
+    meter = PeakMemory(model.segmenter.model.device)
+    before = meter.held_bytes
+    if before is None:
+        raise SystemExit("this system does not tell how much memory a process needs at most")
     began = time.perf_counter()
     made = model.everything(image, grid=given.grid, min_iou=given.min_iou, min_stability=given.min_stability)
-    elapsed_s, above = time.perf_counter() - began, held_mb("VmHWM") - before
+    elapsed_s = time.perf_counter() - began
+    assert meter.peak_bytes is not None
+    above = (meter.peak_bytes - before) / 1e6
     name = given.model or "a network of the size of sam-vit-base, random weights"
     print(f"{name} ({model.info.dtype} on {model.info.device}), {width} x {height} pixels, {given.grid}^2 points")
-    print(f"the model and the image  {before:8.0f} MB")
+    print(f"the model and the image  {before / 1e6:8.0f} MB")
     print(f"above them, at the most  {above:8.0f} MB (the limit is {LIMIT_MB})")
     runs_mb = sum(len(mask.rle.counts) for mask in made.masks) / 1e6
     print(f"{len(made.masks)} masks, {runs_mb:.1f} MB of runs, in {elapsed_s:.0f} s")

@@ -21,6 +21,7 @@ from recipes.picturebook.parts import GRID, SIDE_PX, WIDTH, vision_config
 from recipes.picturebook.scenes import Scene, draw, owners, sample_scene
 from recipes.shapes.phrases import Phrase, Thing, sample_phrases, things_in
 from recipes.shapes.words import TEXT_LENGTH
+from vlmcli.models.boxes import areas, corners
 from vlmcli.weights.resolve import BUILTIN
 
 LAYERS = 4  # of the six that picturebook's encoder has
@@ -145,7 +146,7 @@ class BoxStage(Stage):
         places = self.model.box_head(patches) + self.model.box_bias  # [B, P, 4], before the sigmoid
         boxes, fits = batch["boxes"], batch["fits"]
         with torch.no_grad():
-            answering = self.assign(logits.sigmoid(), _corners(places.sigmoid()), boxes, fits)  # [B, P]
+            answering = self.assign(logits.sigmoid(), corners(places.sigmoid()), boxes, fits)  # [B, P]
         said = focal(logits, _at(fits, answering))
         under = nn.functional.normalize(self.under(patches), dim=-1) @ texts.T * 11 - 5  # [B, P, M]
         shown = focal(under, _at(fits, batch["shown"]))
@@ -203,24 +204,16 @@ def box_loss(places: Tensor, boxes: Tensor, which: Tensor) -> tuple[Tensor, Tens
     wanted, given = boxes[rows, which[rows, patches]], places[rows, patches]  # [matched, 4]
     as_centre = torch.cat([(wanted[:, :2] + wanted[:, 2:]) / 2, wanted[:, 2:] - wanted[:, :2]], dim=-1)
     off = (given - as_centre.clamp(0.01, 0.99).logit()).abs().mean()
-    overlap = generalised_iou(_corners(given.sigmoid()), wanted).mean()
+    overlap = generalised_iou(corners(given.sigmoid()), wanted).mean()
     return off + 1 - overlap, overlap.detach()
-
-
-def _corners(boxes: Tensor) -> Tensor:
-    middle, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([middle - size / 2, middle + size / 2], dim=-1)
 
 
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
     """Of boxes by their corners (arXiv 1902.09630); broadcasts."""
-
-    def area(low: Tensor, high: Tensor) -> Tensor:
-        return (high - low).clamp(min=0).prod(-1)
-
-    both = area(torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:]))
-    around = area(torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])).clamp(min=1e-6)
-    union = (area(a[..., :2], a[..., 2:]) + area(b[..., :2], b[..., 2:]) - both).clamp(min=1e-6)
+    starts, ends = (a[..., :2], b[..., :2]), (a[..., 2:], b[..., 2:])
+    both = areas(torch.cat([torch.maximum(*starts), torch.minimum(*ends)], dim=-1))
+    around = areas(torch.cat([torch.minimum(*starts), torch.maximum(*ends)], dim=-1)).clamp(min=1e-6)
+    union = (areas(a) + areas(b) - both).clamp(min=1e-6)
     return both / union - (around - union) / around
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from recipes.picturebook.lettering import WORDS
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, box, letterings
 from recipes.picturebook.skills import plural, with_article
+from vlmcli.types.detect import Box
 
 TEXT = "text"
 """The shape of a printed string."""
 _NOUNS = ("thing", "object", "shape", "item", "figure")
 _TEXTS = ("text", "word", "writing", "lettering", "text", "word")
 _FRAMES = ("{}",) * 8 + ("a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}")
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ def segment(
     All points together are in one thing. Labels are found by a detector, whose boxes the segmenter fills. No segmenter
     is built in: name one with -m, such as sam2.1-tiny.
     """
+    from vlmcli.config import setting
+
     runtime = Runtime.of(context)
     sink = output.sink(runtime)
     request = split_segment(words or (), image or (), find.texts())
@@ -154,7 +156,9 @@ def segment(
         raise UsageError("--detector, --threshold and --top belong to labels", "give a label, such as 'a cat'")
     page.check()
     files.check(force=page.force)
-    finder = _detector(detector, runtime, output, model) if request.labels else None
+    finder = None
+    if request.labels:
+        finder = model.load(runtime, output, "detect", setting("detector", detector, None, str))
     segmenter = model.open(runtime, output, sink, "segment")
     sink, pictures = page.open(sink, "segment", segmenter, request.images, _pointed(request, points))
     read = segmenter.read_one(pictures[0])
@@ -184,13 +188,3 @@ def _pointed(request: LabelRequest, points: dict[str, Any]) -> str:
     places = [f"{name} {x:g},{y:g}" for name in ("points", "negative") for x, y in points[name]]
     boxes = [",".join(f"{edge:g}" for edge in box) for box in points["boxes"]]
     return ", ".join((*request.labels, *places, *(f"box {box}" for box in boxes))) or "everything"
-
-
-def _detector(name: str | None, runtime: Runtime, output: OutputOptions, model: ModelOptions) -> Any:
-    """The model that finds labels; the catalogue's default where none is named.
-
-    Raises UsageError for another kind of model.
-    """
-    from vlmcli.config import setting
-
-    return model.load(runtime, output, "detect", setting("detector", name, None, str))

@@ -1,6 +1,6 @@
 """Boxes as tensors: where they are, how they overlap, which of them say the same.
 
-Shapes: N boxes, ``x0, y0, x1, y1`` each.
+Shapes: N boxes, ``x0, y0, x1, y1`` each; ... any dimensions before.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """Centre, width and height [N, 4] -> corners [N, 4]."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2  # [N, 2]
+    """Centre, width and height [..., 4] -> corners [..., 4]."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2  # [..., 2]
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
@@ -21,8 +21,8 @@ def clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def areas(boxes: Tensor) -> Tensor:
-    """Boxes [N, 4] -> their areas [N]."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=-1)
+    """Boxes [..., 4] -> their areas [...]."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
 
 
 def distinct(boxes: Tensor, scores: Tensor, iou: float, labels: Tensor | None = None) -> Tensor:

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmcli.errors import ContextOverflow, ModelError, NumericalError
+from vlmcli.errors import ModelError, NumericalError
 from vlmcli.models.device import memory_guard
+from vlmcli.models.texts import encoded_whole
 from vlmcli.types.result import ModelInfo
 
 PreparedImage = Mapping[str, Tensor]
@@ -55,14 +56,7 @@ class Dual:
 
     def prepare_text(self, text: str) -> PreparedText:
         """A text -> what ``embed_texts`` takes. Raises ContextOverflow for a text that would be cut off."""
-        encoded = self.tokenizer(text)
-        length = len(encoded["input_ids"])
-        if length > self._text_limit:
-            raise ContextOverflow(
-                f"the text {text[:40]!r} takes {length} tokens, and the model reads {self._text_limit}",
-                hint="shorten it",
-            )
-        return dict(encoded)
+        return dict(encoded_whole(self.tokenizer, text, self._text_limit))
 
     def embed_images(self, images: Sequence[PreparedImage]) -> list[Embedded]:
         """Prepared images -> unit vectors, in one forward. Raises NumericalError, OutOfMemory."""

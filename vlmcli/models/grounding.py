@@ -18,6 +18,7 @@ from torch import Tensor
 from vlmcli.errors import ContextOverflow, InputError
 from vlmcli.models.features import FeatureStore
 from vlmcli.models.seen import Seen, placed, size_of
+from vlmcli.models.texts import encoded_whole
 
 
 class Phrases:
@@ -91,11 +92,7 @@ class Classes:
         limit = int(self.model.config.text_config.max_position_embeddings)
         task = f"Detect {', '.join(labels)}."  # as transformers' own processor words it
         for text in (*labels, task):
-            if (length := len(self.processor.tokenizer(text)["input_ids"])) > limit:
-                raise ContextOverflow(
-                    f"the text {text[:40]!r} takes {length} tokens, and the model reads {limit}",
-                    hint="give fewer labels, or shorter ones",
-                )
+            encoded_whole(self.processor.tokenizer, text, limit, hint="give fewer labels, or shorter ones")
         inputs = self.processor(images=[image], text=[list(labels)], task=[task], return_tensors="pt")
         output = self.model(**placed(self.model, inputs))
         scores = output.decoder_class_logits[0].float().sigmoid()  # [Q, M]

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmcli.errors import ContextOverflow, NumericalError
+from vlmcli.errors import NumericalError
 from vlmcli.models.features import Encoded, FeatureStore
 from vlmcli.models.seen import Seen, placed, size_of
+from vlmcli.models.texts import encoded_whole
 
 
 class Owl:
@@ -71,10 +72,7 @@ class Owl:
         """Labels as unit vectors [1, M, D], and which of them are more than padding [1, M]. Raises ContextOverflow."""
         limit = int(self.model.config.text_config.max_position_embeddings)
         for label in labels:
-            if (length := len(self.processor.tokenizer(label)["input_ids"])) > limit:
-                raise ContextOverflow(
-                    f"the label {label[:40]!r} takes {length} tokens, and the model reads {limit}", hint="shorten it"
-                )
+            encoded_whole(self.processor.tokenizer, label, limit, what="label")
         encoded = self.processor.tokenizer(list(labels), padding="max_length", max_length=limit, return_tensors="pt")
         inputs = {name: encoded[name].to(self.model.device) for name in ("input_ids", "attention_mask")}  # [M, L]
         vectors = self.backbone.get_text_features(**inputs).pooler_output  # [M, D]

@@ -42,9 +42,10 @@ class WideProducts(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Any call of torch."""
-        if function is nn.functional.linear and _pays(*args, **(kwargs or {})):
-            return _in_float32(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+        named = kwargs or {}
+        if function is nn.functional.linear and _pays(*args, **named):
+            return _in_float32(*args, **named)
+        return function(*args, **named)
 
 
 def _pays(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:

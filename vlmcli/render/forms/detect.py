@@ -15,13 +15,14 @@ from vlmcli.render.words import share
 from vlmcli.types.detect import Detection, Detections
 from vlmcli.types.result import ImageInfo
 
-_CORNERS = ("x0", "y0", "x1", "y1")
+CORNERS = tuple(Column(name, "right") for name in ("x0", "y0", "x1", "y1"))
+"""The columns of a box."""
 
 
 def detect_tables(result: Detections, terminal: Terminal) -> list[Table]:
     """One table an image that has something, the best score first; the image is named where there are several."""
     named = len(result.images) > 1
-    columns = (Column("label"), Column("score", "right"), *(Column(name, "right") for name in _CORNERS))
+    columns = (Column("label"), Column("score", "right"), *CORNERS)
     return [
         Table(columns, tuple(map(_row, found)), one_line(image.source) if named else None)
         for image, found in zip(result.images, result.found, strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vlmcli.render.coco import rle_object
 from vlmcli.render.escape import one_line
+from vlmcli.render.forms.detect import CORNERS
 from vlmcli.render.forms.form import Event, Form, as_lines
 from vlmcli.render.html.sections import Content, Mark, Run, Tabled
 from vlmcli.render.notes import Notes
@@ -14,8 +15,6 @@ from vlmcli.render.table import Column, Table
 from vlmcli.render.terminal import PAGE, Terminal
 from vlmcli.render.words import percent, share
 from vlmcli.types.segment import Mask, Segmentation
-
-_CORNERS = ("x0", "y0", "x1", "y1")
 
 
 def segment_tables(result: Segmentation, terminal: Terminal) -> list[Table]:
@@ -30,7 +29,7 @@ def segment_tables(result: Segmentation, terminal: Terminal) -> list[Table]:
         Column("of the image", "right"),
         Column("predicted IoU", "right"),
         Column("stability", "right"),
-        *(Column(name, "right") for name in _CORNERS),
+        *CORNERS,
     )
     width, height = result.image.original
     rows = tuple(_row(number, mask, named, width * height) for number, mask in enumerate(result.masks, start=1))
