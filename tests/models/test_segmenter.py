@@ -103,6 +103,20 @@ def test_points_and_a_box_have_one_mask(checkpoint: Any, model: Any, family: str
     compare(mask, logits[0, 0], ious[0, 0])
 
 
+@pytest.mark.parametrize("family", ["sam", "sam_hq"])
+def test_relative_places_are_transformers_own_and_are_not_copied(checkpoint: Any, model: Any, family: str) -> None:
+    published = hf.AutoModelForMaskGeneration.from_pretrained(checkpoint(family).folder).eval()
+    ours, original = (part.vision_encoder.layers[0].attn for part in (model(family).model, published))
+    size = (4, 4)
+    query = torch.randn(6, 16, original.rel_pos_h.shape[1], generator=torch.Generator().manual_seed(0))
+    assert original.rel_pos_h.abs().max() > 0.01
+    with torch.no_grad():
+        bias = ours.get_decomposed_rel_pos(query, ours.rel_pos_h, ours.rel_pos_w, size, size)
+        expected = original.get_decomposed_rel_pos(query, original.rel_pos_h, original.rel_pos_w, size, size)
+    assert torch.allclose(bias, expected, atol=1e-6) and bias.is_contiguous()
+    assert not expected.is_contiguous(), "transformers needs no help any more"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_several_boxes_have_a_mask_each(checkpoint: Any, model: Any, family: str) -> None:
     image = tiny.picture(2, (150, 50))
