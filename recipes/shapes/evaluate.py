@@ -1,8 +1,9 @@
-"""Boxes of scenes of unseen seeds, through vlm's own commands: `python -m recipes.shapes.evaluate`.
+"""Boxes and masks of scenes of unseen seeds, through vlm's own commands: `python -m recipes.shapes.evaluate`.
 
-Every kind of thing in a picture is asked for ("a red circle"), and two that are not there. A thing is found if a
+Boxes: every kind of thing in a picture is asked for ("a red circle"), and two that are not there. A thing is found if a
 box with its label overlaps its own by half (intersection over union); a box that finds nothing is wrong. As `vlm detect
---nms 0.5` does, of two boxes of a label that overlap by more than half only the better counts.
+--nms 0.5` does, of two boxes of a label that overlap by more than half only the better counts. Masks: every thing of a
+picture is clicked on, at a random place of what is to be seen of it, and then surrounded by its box.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
-from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, box, draw, sample_scene
+import numpy as np
+from PIL import Image
+
+from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, box, draw, owners, sample_scene
 from recipes.picturebook.skills import with_article
+from recipes.shapes.segmenter import point_at
 from vlmcli.api.detector import DetectorModel
 from vlmcli.api.load import load
+from vlmcli.api.segmenter import SegmenterModel
+from vlmcli.render.pictures.masks import mask_image
 from vlmcli.types.detect import Box, Detection
 
 KINDS = {"single": "one thing", "few": "two to four", "crowd": "one to seven of few kinds", "collage": "five to ten"}
@@ -24,6 +32,7 @@ PILE = {"pile": "two to six that overlap"}
 _ABSENT = 2
 _ENOUGH = 0.5  # overlap
 _SAME = 0.5  # overlap of boxes of one label, of which the better is kept: vlm detect --nms
+_LEAST_PX = 40  # a thing of which less is to be seen is not clicked on
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +91,49 @@ def overlap(a: Box, b: Box) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def cut_out(model: SegmenterModel, rng: random.Random, scene: Scene) -> Iterator[tuple[float, float]]:
+    """The overlap of mask and truth in the picture's own pixels, by one click and by the box, thing by thing."""
+    picture = draw(scene, rng)
+    shown = np.asarray(owners(scene, *picture.size))  # [H, W]
+    for number in np.unique(shown[shown > 0]).tolist():
+        alone = np.where(shown == number, number, 0)  # [H, W]
+        if (alone > 0).sum() < _LEAST_PX:
+            continue
+        pointed = point_at(rng, alone, picture.size, (1, 0))
+        rows, columns = pointed.mask.nonzero()
+        tight = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+        yield (
+            _fit(model, picture, pointed.mask, points=pointed.inside),
+            _fit(model, picture, pointed.mask, boxes=[tight]),
+        )
+
+
+def _fit(model: SegmenterModel, picture: Image.Image, truth: np.ndarray[Any, Any], **prompt: Any) -> float:
+    return fit(np.asarray(mask_image(model.segment(picture, **prompt).masks[0].rle)) > 0, truth)
+
+
+def fit(mask: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
+    """Intersection over union of two masks [H, W] of booleans."""
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m recipes.shapes.evaluate", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--boxes", default=None, help="a detector, as vlm -m takes it; the embedded one if not given")
+    parser.add_argument("--masks", default=None, help="likewise a segmenter")
     parser.add_argument("--count", type=int, default=100, help="pictures a row")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("boxes", "masks"), default=None)
     options = parser.parse_args()
+    if options.only != "masks":
+        judge_boxes(options)
+    if options.only != "boxes":
+        judge_masks(options)
+
+
+def judge_boxes(options: argparse.Namespace) -> None:
     detector = load(options.boxes, kind="detector", cache=False)
     assert isinstance(detector, DetectorModel)
     print("| things in a picture | found | of the boxes right | mean IoU of those |\n|---|---|---|---|")
@@ -99,6 +143,18 @@ def main() -> None:
             total += look_for(detector, rng, scene)
         shares = (total.right / total.things, total.right / max(total.boxes, 1))
         print(f"| {name} | {shares[0]:.1%} | {shares[1]:.1%} | {fmean(total.overlaps or (0,)):.2f} |", flush=True)
+
+
+def judge_masks(options: argparse.Namespace) -> None:
+    segmenter = load(options.masks, kind="segmenter")
+    assert isinstance(segmenter, SegmenterModel)
+    print("| things in a picture | IoU by one click | above 0.5 | IoU by a box | above 0.5 |\n|---|---|---|---|---|")
+    for kind, name in (KINDS | PILE).items():
+        drawn = [
+            pair for rng, scene in scenes(kind, options.count, options.seed) for pair in cut_out(segmenter, rng, scene)
+        ]
+        ways = (f"{fmean(ious):.2f} | {fmean(iou > _ENOUGH for iou in ious):.1%}" for ious in zip(*drawn, strict=True))
+        print(f"| {name} | {' | '.join(ways)} |", flush=True)
 
 
 if __name__ == "__main__":

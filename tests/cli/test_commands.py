@@ -297,7 +297,7 @@ def test_models_lists_the_catalogue() -> None:
     assert [model["name"] for model in objects] == [spec.name for spec in specs]
     assert json.loads(run("models", "--json", "list").stdout)["models"] == objects
     assert {model["name"] for model in objects if model["default"]} == {
-        Catalog.load().default(kind).name for kind in ("vlm", "dual", "detector")
+        Catalog.load().default(kind).name for kind in ("vlm", "dual", "detector", "segmenter")
     }
 
 

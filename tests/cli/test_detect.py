@@ -133,11 +133,12 @@ def test_a_model_of_another_kind_names_what_fits_it(model: Any) -> None:
     assert {FakeDual: "vlm zeroshot", FakeModel: "vlm ask", FakeSegmenter: "vlm segment"}[type(model)] in outcome.stderr
 
 
-def test_without_a_model_the_built_in_one_is_taken_or_some_are_named() -> None:
+def test_without_a_model_the_built_in_ones_are_taken() -> None:
+    models = {"detector": FakeDetector(), "segmenter": FakeSegmenter()}
+    outcome = run("segment", "a.png", "a cat", load=lambda **options: models[options["kind"]])
+    assert [(made["kind"], made["model"]) for made in outcome.loaded] == [("detector", None), ("segmenter", None)]
+    assert "using picturebook-masks" in outcome.stderr
     assert "using picturebook-boxes" in run("detect", "a.png", "a cat", model=FakeDetector()).stderr
-    outcome = run("segment", "a.png", "--point", "1,1")
-    assert outcome.code == 2 and not outcome.loaded
-    assert any(spec.name in outcome.stderr for spec in Catalog.load().specs() if spec.kind == "segmenter")
 
 
 def test_segment_passes_points_and_boxes_on() -> None:
@@ -211,6 +212,7 @@ def test_models_show_names_the_commands_that_fit() -> None:
         "owlv2-base": ["detect", "inspect", "segment --detector"],
         "sam2.1-tiny": ["segment", "inspect"],
         "picturebook-boxes": ["detect", "inspect", "segment --detector"],
+        "picturebook-masks": ["segment", "inspect"],
         "clip-vit-b32": ["zeroshot", "embed", "inspect"],
         "vit-b16": ["classify", "inspect"],
         "smollm2-135m": [*reading, "trace", "lens", "compare", "inspect", "bench"],

@@ -1,4 +1,4 @@
-"""The recipe of the embedded detector: labels, ground truth, losses, and a training that can be used."""
+"""The recipe of the embedded detector and segmenter: labels, ground truth, losses, and a training that can be used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 
 from recipes.learning import Plan
 from recipes.picturebook.scenes import owners, sample_scene
-from recipes.shapes import train_boxes, words
+from recipes.shapes import train_boxes, train_masks, words
 from recipes.shapes.detector import BoxExamples, BoxStage, box_loss, collate, shown_at
 from recipes.shapes.evaluate import matched, overlap
 from recipes.shapes.phrases import Phrase, Thing, phrase, sample_phrases, things_in
+from recipes.shapes.segmenter import GRID, MASK_PX, MaskExamples, mask_loss, model, point_at
 from tests.recipes.test_scenes import item, scene_with
 from vlmcli.api.load import load
 from vlmcli.types.detect import Detection
@@ -88,6 +89,38 @@ def test_boxes_learn_at_the_pictures_edge_too(tokens: Any) -> None:
     assert box_loss(exact, boxes, which)[0] < 1e-4
 
 
+def test_the_best_of_three_masks_learns() -> None:
+    masks = torch.zeros(1, 1, 2 * MASK_PX, 2 * MASK_PX, dtype=torch.bool)
+    masks[..., 32:64, 48:96] = True
+    right = torch.where(masks[..., ::2, ::2], 9.0, -9.0)[:, :, None]
+    logits = torch.cat([right, torch.zeros_like(right), -right], dim=2).requires_grad_()
+    loss, iou = mask_loss(logits, torch.tensor([[[1.0, 0.0, 0.0]]]), masks)
+    loss.backward()
+    assert iou == 1 and loss < 0.01 and logits.grad is not None
+    assert logits.grad[0, 0, 0].abs().sum() > 0 and logits.grad[0, 0, 1:].abs().sum() == 0
+
+
+def test_a_point_looks_at_its_surroundings_from_the_start() -> None:
+    torch.manual_seed(0)
+    made = model()
+    places = made.get_image_wide_positional_embeddings()[0].flatten(1).T  # [patches, D]
+    attention = made.mask_decoder.transformer.layers[0].cross_attn_token_to_image
+    queries, keys = attention.q_proj(places), attention.k_proj(places)
+    nearest, here = (queries @ keys.T).argmax(-1), torch.arange(len(places))
+    assert ((nearest // GRID - here // GRID).abs() <= 1).all() and ((nearest % GRID - here % GRID).abs() <= 1).all()
+
+
+def test_points_and_boxes_lie_where_they_say() -> None:
+    examples = MaskExamples(0, 20)
+    for example in (examples[i] for i in range(20)):
+        pointed = point_at(random.Random(0), example["shown"], example["size"], (2, 2))
+        assert all(pointed.mask[y, x] for x, y in pointed.inside)
+        assert all(not pointed.mask[y, x] and x < example["size"][0] for x, y in pointed.outside)
+        rows, columns = pointed.mask.nonzero()
+        tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert overlap(pointed.box, tuple(map(float, tight))) > 0.75
+
+
 def test_a_thing_is_found_once_and_by_its_own_label() -> None:
     box = CAT[1]
     twice = (Detection("a cat", 0.9, box), Detection("a cat", 0.8, box))
@@ -104,9 +137,15 @@ def test_labels_of_a_batch_are_held_against_everything_in_it() -> None:
     assert batch["fits"].sum() > 4 and batch["shown"].max() < batch["boxes"].shape[1]
 
 
-def test_one_command_makes_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_boxes, "PLAN", Plan(1, 2, 1e-3))
-    monkeypatch.setattr(sys, "argv", ["train", "--out", str(tmp_path), "--device", "cpu"])
-    train_boxes.main()
-    model: Any = load(tmp_path / "picturebook-boxes", cache=False)
-    assert model.detect("examples/shapes.png", ["a red circle"], threshold=0.0).found[0]
+@pytest.mark.parametrize("module", [train_boxes, train_masks])
+def test_one_command_makes_a_model(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = module.__name__.rpartition("_")[2]
+    monkeypatch.setattr(module, "PLAN", Plan(1, 2, 1e-3))
+    monkeypatch.setattr(sys, "argv", [what, "--out", str(tmp_path), "--device", "cpu"])
+    module.main()
+    made: Any = load(tmp_path / f"picturebook-{what}", cache=False)
+    shapes = "examples/shapes.png"
+    if what == "boxes":
+        assert made.detect(shapes, ["a red circle"], threshold=0.0).found[0]
+    else:
+        assert made.segment(shapes, points=[(84, 92)]).masks[0].rle.size == (288, 384)

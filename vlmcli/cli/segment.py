@@ -142,8 +142,9 @@ def segment(
 ) -> None:
     """Cut things out of an image: what points and boxes point at, what words name, or everything.
 
-    All points together are in one thing. Labels are found by a detector, whose boxes the segmenter fills. No segmenter
-    is built in: name one with -m, such as sam2.1-tiny.
+    All points together are in one thing. Labels are found by a detector, whose boxes the segmenter fills. The
+    built-in segmenter and detector know drawn shapes; for photographs name others, such as -m sam2.1-tiny --detector
+    owlv2-base.
     """
     from vlmcli.config import setting
 

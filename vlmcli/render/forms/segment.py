@@ -92,7 +92,7 @@ def _after(notes: Notes, result: Segmentation) -> None:
 
 def _remarks(result: Segmentation) -> Iterable[str]:
     if not result.masks:
-        yield "nothing was found, so there is no mask: a lower --threshold or --min-iou shows more"
+        yield "nothing was found, so there is no mask: a lower --threshold, --min-iou or --min-stability shows more"
     for number, mask in enumerate(result.masks, start=1):
         if not mask.area:
             yield f"mask {number} is empty: the model sees nothing there"
