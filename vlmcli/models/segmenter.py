@@ -147,7 +147,7 @@ def _relative_places(
     As transformers adds the two, their sum lies in memory in an order that attention has to copy: with 64 x 64 patches
     and 12 heads a second 0.8 GB.
     """
-    placed = query.unflatten(1, q_size)  # [B, h, w, D]
+    placed = query.reshape(len(query), *q_size, -1)  # [B, h, w, D]
     above = torch.einsum("bhwc,hkc->bhwk", placed, rows_of(q_size[0], k_size[0], rel_pos_h)).contiguous()
     beside = torch.einsum("bhwc,wkc->bhwk", placed, rows_of(q_size[1], k_size[1], rel_pos_w)).contiguous()
     return above[..., None] + beside[..., None, :]
