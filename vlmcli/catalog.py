@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 from vlmcli.config import config_dir, read_toml
 from vlmcli.errors import UsageError
 
-Kind = Literal["vlm", "dual", "llm", "classifier", "detector", "segmenter"]
+Kind = Literal["vlm", "dual", "llm", "classifier", "detector", "segmenter", "painter"]
 """``vlm`` answers about images; ``dual`` scores texts against images; ``llm`` reads text only; ``classifier`` knows
-images by labels of its own; ``detector`` finds things by words; ``segmenter`` draws masks of what one points at."""
+images by labels of its own; ``detector`` finds things by words; ``segmenter`` draws masks of what one points at;
+``painter`` draws images from words and does nothing else (a ``vlm`` that draws as well has ``draws``)."""
 
 _SCHEMES = ("builtin:", "hub:", "path:", "pypi:")
 _RELEASE = re.compile(r"pypi:[\w][\w.-]*==[\w][\w.!+-]*", re.ASCII)

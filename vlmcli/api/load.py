@@ -10,6 +10,7 @@ from typing import Literal
 from vlmcli.api.classifier import ClassifierModel
 from vlmcli.api.detector import DetectorModel
 from vlmcli.api.dual import DualModel
+from vlmcli.api.painter import PainterModel
 from vlmcli.api.segmenter import SegmenterModel
 from vlmcli.api.vlm import VlmModel
 from vlmcli.catalog import Catalog
@@ -21,7 +22,7 @@ from vlmcli.weights.resolve import resolve
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    kind: Literal["vlm", "dual", "classifier", "detector", "segmenter"] = "vlm",
+    kind: Literal["vlm", "dual", "classifier", "detector", "segmenter", "painter"] = "vlm",
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
@@ -32,8 +33,8 @@ def load(
     cache: bool = True,
     device_map: Literal["auto"] | None = None,
     quantize: Literal["int8", "int4"] | None = None,
-) -> VlmModel | DualModel | ClassifierModel | DetectorModel | SegmenterModel:
-    """Load a model; what kind it is, its own configuration says.
+) -> VlmModel | DualModel | ClassifierModel | DetectorModel | SegmenterModel | PainterModel:
+    """Load a model; what kind it is, its own configuration says, and of a painter the catalogue.
 
     Args:
         model: a name of the catalogue, a folder, or a hub id; None is the catalogue's default of ``kind``.
@@ -75,6 +76,8 @@ def load(
         return DetectorModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     if isinstance(loaded, Segmenter):
         return SegmenterModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
+    if checkpoint.spec is not None and checkpoint.spec.kind == "painter":
+        return PainterModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
     return VlmModel(loaded, checkpoint, load_ms, max_pixels, allow_private_urls)
 
 

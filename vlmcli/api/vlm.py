@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vlmcli.api.images import Images, as_sequence
-from vlmcli.api.model import Model
+from vlmcli.api.painter import PainterModel
 from vlmcli.errors import UsageError
 from vlmcli.inputs.image import LoadedImage
 from vlmcli.inputs.outputs import check_output
@@ -19,36 +19,22 @@ from vlmcli.types.attribute import Attribution, Method
 from vlmcli.types.bench import Speed
 from vlmcli.types.chat import Message, Sampling
 from vlmcli.types.choose import YES_NO, Choices, Verdict
-from vlmcli.types.draw import Brush, DrawEvent
 from vlmcli.types.knockout import Box, Knockout
 from vlmcli.types.lens import Lens
-from vlmcli.types.result import ModelInfo
 from vlmcli.types.score import Scored
 from vlmcli.types.topk import TopK
 from vlmcli.types.trace import Trace
-from vlmcli.weights.resolve import Checkpoint
 
 # Commands import this module before they know that they need a model: torch comes with the first call.
 if TYPE_CHECKING:
     from vlmcli.models.conversation import Conversation
-    from vlmcli.models.vlm import Vlm
     from vlmcli.tasks.request import Request, Tick
 
 
-class VlmModel(Model):
-    """A model that answers about images (or about text alone)."""
+class VlmModel(PainterModel):
+    """A model that answers about images (or about text alone); some draw images, too."""
 
-    def __init__(
-        self, vlm: Vlm, checkpoint: Checkpoint, load_ms: float, max_pixels: int, allow_private_urls: bool
-    ) -> None:
-        super().__init__(checkpoint, load_ms, max_pixels, allow_private_urls)
-        self.vlm = vlm
-        self._conversation: Conversation | None = None
-
-    @property
-    def info(self) -> ModelInfo:
-        """Which weights these are, and where they run."""
-        return self.vlm.info
+    _conversation: Conversation | None = None
 
     def ask(
         self,
@@ -152,42 +138,6 @@ class VlmModel(Model):
         """Yes or no: ``choose`` between these two; ``.best.option`` is the answer."""
         between = self.choose(images, question, YES_NO, system=system, raw=raw)
         return Verdict(between.choices, between.mass, between.model, between.images, between.usage, between.timings_ms)
-
-    def draw(
-        self,
-        prompt: str,
-        *,
-        count: int = 1,
-        size: str | None = None,
-        negative: str = "",
-        brush: Brush | None = None,
-        batch_size: int = 1,
-    ) -> Iterator[DrawEvent]:
-        """Draw images: DrawStart, a DrawnToken for each token, a Drawn with each finished image, DrawTotals.
-
-        Args:
-            prompt: what to draw.
-            count: how many images, each with a seed of its own.
-            size: ``720x720`` in pixels or ``16:9`` as a ratio, where the family draws other sizes than one.
-            negative: what guidance leads away from, where the family reads it.
-            brush: guidance, seed and sampling; the makers' advice if not given.
-            batch_size: images drawn side by side.
-
-        Raises UsageError for a model that cannot draw; InputError, NumericalError, OutOfMemory; all when the first
-        event is asked for or later.
-        """
-        from vlmcli.tasks.draw import draw
-
-        yield from draw(
-            self.vlm,
-            prompt,
-            brush or Brush(),
-            count=count,
-            size=size,
-            negative=negative,
-            batch_size=batch_size,
-            load_ms=self.load_ms,
-        )
 
     def attribute(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vlmcli.catalog import ModelSpec
 
-_ANY = ("vlm", "dual", "llm", "classifier", "detector", "segmenter")
+_ANY = ("vlm", "dual", "llm", "classifier", "detector", "segmenter", "painter")
 _COMMANDS: dict[str, tuple[str, ...]] = {
     "ask": ("vlm", "llm"),
     "topk": ("vlm", "llm"),
@@ -19,7 +19,7 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "lens": ("vlm", "llm"),
     "knockout": ("vlm",),
     "compare": ("vlm", "llm"),
-    "draw": ("vlm",),
+    "draw": ("painter", "vlm"),
     "zeroshot": ("dual",),
     "embed": ("dual",),
     "classify": ("classifier",),
@@ -41,8 +41,10 @@ def kind_for(command: str) -> str:
 
 def commands_for(spec: ModelSpec) -> tuple[str, ...]:
     """The commands that a model of the catalogue fits."""
-    able = (command for command, kinds in _COMMANDS.items() if spec.kind in kinds)
-    return tuple(command for command in able if command != "draw" or spec.draws) + _BESIDE.get(spec.kind, ())
+    able = [command for command, kinds in _COMMANDS.items() if spec.kind in kinds]
+    if spec.kind == "vlm" and not spec.draws:
+        able.remove("draw")
+    return (*able, *_BESIDE.get(spec.kind, ()))
 
 
 def fitting(model: object) -> tuple[str, ...]:
