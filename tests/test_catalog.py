@@ -40,7 +40,7 @@ def test_no_source_is_listed_twice() -> None:
     assert len(set(sources)) == len(sources)
 
 
-@pytest.mark.parametrize("kind", ["vlm", "dual", "detector", "segmenter"])
+@pytest.mark.parametrize("kind", ["vlm", "dual", "detector", "segmenter", "painter"])
 def test_the_defaults_are_built_in_and_of_their_kind(kind: str) -> None:
     spec = SHIPPED.default(kind)
     assert spec.kind == kind

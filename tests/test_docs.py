@@ -30,6 +30,7 @@ _STAND_INS = {
     "classifier": fakes.FakeClassifier,
     "detector": fakes.FakeDetector,
     "segmenter": fakes.FakeSegmenter,
+    "painter": fakes.FakeModel,
 }
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import JanusForConditionalGeneration
 
-from recipes.drawing.prompts import Order, sample_order
+from recipes.drawing.prompts import PALETTE, Order, sample_order
 from recipes.learning import Stage
 from recipes.picturebook.scenes import draw
 
@@ -39,7 +39,7 @@ def normalised(pixels: Tensor) -> Tensor:
 
 
 class Pictures(Dataset[Tensor]):
-    """Pictures of a stream of orders: number 17 is the same whoever draws it, whenever."""
+    """Pictures of a stream of orders, on grounds of any colour: number 17 is the same whoever draws it, whenever."""
 
     def __init__(self, stream: str, count: int) -> None:
         self.stream, self.count = stream, count
@@ -48,7 +48,7 @@ class Pictures(Dataset[Tensor]):
         return self.count
 
     def __getitem__(self, index: int) -> Tensor:
-        return pixels_of(sample_order(random.Random(f"{self.stream}-{index}")))
+        return pixels_of(sample_order(random.Random(f"{self.stream}-{index}"), tuple(PALETTE)))
 
 
 def collate(pictures: list[Tensor]) -> dict[str, Tensor]:

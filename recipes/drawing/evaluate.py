@@ -41,7 +41,7 @@ def round_trip(painter: PainterModel, order: Order) -> Image.Image:
     return drawer.pictures(canvas, [words.tolist()])[0]
 
 
-def drawn(painter: PainterModel, order: Order, brush: Brush) -> Image.Image:
+def drawn_with(painter: PainterModel, order: Order, brush: Brush) -> Image.Image:
     """The first picture that ``vlm draw`` makes of the words."""
     (picture,) = (event for event in painter.draw(order.prompt, brush=brush) if isinstance(event, Drawn))
     return Image.open(io.BytesIO(picture.png))
@@ -68,7 +68,7 @@ def main() -> None:
     makers: dict[str, Callable[[Order], Image.Image]] = {
         "the recipe's own pictures": true_picture,
         "those through the autoencoder": lambda order: round_trip(painter, order),
-        "drawn": lambda order: drawn(painter, order, Brush(guidance=options.guidance, seed=next(seeds))),
+        "drawn": lambda order: drawn_with(painter, order, Brush(guidance=options.guidance, seed=next(seeds))),
     }
     print("| | background | colour | shape | where | all |\n|---|---|---|---|---|---|")
     asked = orders(options.count, options.seed)

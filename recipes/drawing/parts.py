@@ -1,8 +1,8 @@
 """The model that draws, as an ordinary Janus checkpoint, small.
 
-An autoencoder says a picture of 64 x 64 pixels in 16 x 16 words of a code book, and a Llama-shaped decoder learns to say
-those words after a prompt. The encoder with which Janus understands pictures is there, for the architecture has one; as
-nobody trains it, it is as small as can be.
+An autoencoder says a picture of 64 x 64 pixels in 16 x 16 words of a code book, and a Llama-shaped decoder learns to
+say those words after a prompt. The encoder with which Janus understands pictures is there, for the architecture has
+one; as nobody trains it, it is as small as can be.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.models.janus.modeling_janus import JanusVQVAE
 
-from recipes.drawing.prompts import SIDE_PX, sample_order
+from recipes.drawing.prompts import PALETTE, SIDE_PX, sample_order
 
 PATCH_PX = 4
 GRID = SIDE_PX // PATCH_PX
@@ -32,7 +32,7 @@ CODES = 512
 CODE_WIDTH = 8
 WIDTH = 128
 CONTEXT = 384
-GUIDANCE = 3.0
+GUIDANCE = 1.5
 
 BOS, END, PAD, USER, ASSISTANT, BEGIN, DONE, IMAGE = (
     "<s>",
@@ -63,7 +63,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompts = (sample_order(random.Random(f"tokenizer-{index}")).prompt.lower() for index in range(4000))
+    prompts = (
+        sample_order(random.Random(f"tokenizer-{index}"), tuple(PALETTE)).prompt.lower() for index in range(4000)
+    )
     core.train_from_iterator(prompts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token=BOS, eos_token=END, pad_token=PAD, additional_special_tokens=[USER, ASSISTANT],
@@ -117,7 +119,10 @@ def export(model: JanusForConditionalGeneration, tokens: PreTrainedTokenizerFast
     """Write the checkpoint, weights in float16."""
     side = {"height": SIDE_PX, "width": SIDE_PX}
     processor = JanusProcessor(
-        JanusImageProcessor(size=side), tokens, chat_template=CHAT_TEMPLATE, num_image_tokens=GRID**2
+        JanusImageProcessor(size=side, image_mean=[0.5] * 3, image_std=[0.5] * 3),
+        tokens,
+        chat_template=CHAT_TEMPLATE,
+        num_image_tokens=GRID**2,
     )
     model.to("cpu", torch.float16).save_pretrained(folder)
     processor.save_pretrained(folder)

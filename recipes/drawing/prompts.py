@@ -7,12 +7,14 @@ the words leave open.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipes.picturebook.scenes import COLOURS, SHAPES, Item, Scene, contrasts
 from recipes.picturebook.skills import with_article
 
 PALETTE = {name: shades[1] for name, shades in COLOURS.items()}
+GROUNDS = ("white", "black")  # of what is ordered; edges between any two colours would be too much to learn to draw
 SIDE_PX = 64
 _SUPERSAMPLE = 4
 _SMALL, _BIG = 0.24, 0.34  # of the canvas: radii of what may be called so
@@ -28,9 +30,9 @@ class Order:
     prompt: str
 
 
-def sample_order(rng: random.Random) -> Order:
-    """Any colour and any shape anywhere, on any ground on which it can be told."""
-    background = rng.choice(list(COLOURS))
+def sample_order(rng: random.Random, grounds: Sequence[str] = GROUNDS) -> Order:
+    """Any colour and any shape anywhere, on one of the ``grounds``, if it can be told there."""
+    background = rng.choice(grounds)
     colour = rng.choice([name for name in COLOURS if contrasts(name, background)])
     shape = rng.choice(SHAPES)
     radius = rng.uniform(0.17, 0.42)

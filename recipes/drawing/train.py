@@ -21,9 +21,9 @@ from recipes.learning import Plan, run_stage
 
 PLANS = {
     "autoencoder": Plan(2800, 8, 3e-4, warmup=20, decay=0.5),
-    "drawer": Plan(2500, 32, 2e-3, warmup=40, decay=0.6),
+    "drawer": Plan(1800, 32, 2e-3, warmup=40, decay=0.7),
 }
-GRIDS = 20_000
+GRIDS = 16_000
 
 
 def train(options: argparse.Namespace) -> tuple[JanusForConditionalGeneration, PreTrainedTokenizerFast]:

@@ -114,6 +114,7 @@ def test_a_bad_setting_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None
         (("topk", "The"), "vlm"),
         (("zeroshot", "a.png", "cat"), "dual"),
         (("embed", "a.png"), "dual"),
+        (("draw", "a red star", "-o", "star.png", "--force"), "painter"),
     ],
 )
 def test_the_default_model_introduces_itself_once(argv: tuple[str, ...], kind: str) -> None:
@@ -297,7 +298,7 @@ def test_models_lists_the_catalogue() -> None:
     assert [model["name"] for model in objects] == [spec.name for spec in specs]
     assert json.loads(run("models", "--json", "list").stdout)["models"] == objects
     assert {model["name"] for model in objects if model["default"]} == {
-        Catalog.load().default(kind).name for kind in ("vlm", "dual", "detector", "segmenter")
+        Catalog.load().default(kind).name for kind in ("vlm", "dual", "detector", "segmenter", "painter")
     }
 
 

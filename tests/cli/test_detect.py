@@ -217,6 +217,7 @@ def test_models_show_names_the_commands_that_fit() -> None:
         "vit-b16": ["classify", "inspect"],
         "smollm2-135m": [*reading, "trace", "lens", "compare", "inspect", "bench"],
         "picturebook": [*reading, *looking_inside, "inspect", "bench"],
+        "picturebook-draw": ["draw", "inspect"],
         "janus-pro-1b": [*reading, *looking_inside, "draw", "inspect", "bench"],
     }
     for name, commands in fitting.items():

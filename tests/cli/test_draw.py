@@ -88,10 +88,9 @@ def test_refused_before_a_model_is_loaded(argv: tuple[str, ...], code: int, word
     assert not files()
 
 
-def test_no_model_and_models_that_cannot() -> None:
-    outcome = run("draw", "a red fox", "-o", "fox.png")
-    assert outcome.code == 2 and not outcome.loaded
-    assert "Janus and Emu3 draw" in outcome.stderr and "-m janus-pro-1b" in outcome.stderr
+def test_the_default_model_and_models_that_cannot() -> None:
+    outcome = run("draw", "a red star", "-o", "star.png")
+    assert outcome.code == 0 and outcome.loaded[0]["kind"] == "painter"
     outcome = run("draw", "a red fox", *TO, model=FakeDual())
     assert outcome.code == 2 and "cannot do draw" in outcome.stderr
 

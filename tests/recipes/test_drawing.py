@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -86,10 +87,26 @@ def test_transformers_own_encoder_picks_the_words_of_training(tokens: Any) -> No
         assert torch.allclose(stage.pixels(vectors), janus.model.vqmodel.decode(words), atol=1e-5)
 
 
-def test_one_step_a_stage_makes_a_checkpoint_that_draws(trained: Path) -> None:
+@pytest.fixture(scope="module")
+def painter(trained: Path) -> Any:
     own = trained / "models.toml"
     own.write_text('[models.fresh]\nkind = "painter"\nsource = "path:picturebook-draw"\n')
-    painter: Any = load("fresh", catalog=Catalog.load(own))
+    return load("fresh", catalog=Catalog.load(own))
+
+
+def test_pictures_go_in_and_come_out_as_in_training(painter: Any) -> None:
+    pixels = autoencoder.normalised(autoencoder.pixels_of(ORDERS[0]))[None]
+    read = painter.vlm.processor.image_processor(evaluate.true_picture(ORDERS[0]), return_tensors="pt")["pixel_values"]
+    assert torch.allclose(read, pixels, atol=1e-5)
+    janus = painter.vlm.model
+    with torch.no_grad():
+        developed = janus.model.vqmodel.decode(drawer.words_of(janus, pixels.to(janus.dtype)))[0].float()
+    expected = ((developed.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
+    shown = torch.from_numpy(np.asarray(evaluate.round_trip(painter, ORDERS[0])).copy())
+    assert (shown - expected).abs().max() <= 1.5
+
+
+def test_one_step_a_stage_makes_a_checkpoint_that_draws(painter: Any) -> None:
     assert not hasattr(painter, "ask"), "what nobody trained is offered"
     *_, drawn, _ = painter.draw("a red star", brush=Brush(seed=1))
     assert isinstance(drawn, Drawn) and drawn.size == (64, 64) and len(drawn.tokens) == WORDS

@@ -54,6 +54,7 @@ def draw(
 ) -> None:
     """Draw images with a model that says them token by token: Janus or Emu3.
 
+    The built-in Janus draws plain shapes, 64 x 64 pixels; for anything else name another, such as -m janus-pro-1b.
     What was drawn is named with its seed, with which it can be drawn again. Text that is piped in goes before the
     prompt.
     """
@@ -70,8 +71,6 @@ def draw(
     paths = numbered(out, count)
     for path in paths:
         check_output(path, ".png", force=force)
-    if model.settled()["model"] is None:
-        raise UsageError("no model to draw with", f"Janus and Emu3 draw, {_EXAMPLE}")
     vlm = model.open(runtime, output, sink, "draw")
     text = add_piped_text(runtime, sink, request)
     if text is None:
@@ -89,4 +88,4 @@ def _prompt(words: list[str] | tuple[()]) -> str | None:
     return words[0] if words else None
 
 
-_EXAMPLE = "for example: vlm draw 'a red fox in the snow' -o fox.png -m janus-pro-1b"
+_EXAMPLE = "for example: vlm draw 'a red star on a white background' -o star.png"

@@ -251,7 +251,7 @@ class Emu3Drawer(Drawer):
 
 _DRAWERS: dict[str, type[Drawer]] = {"janus": JanusDrawer, "emu3": Emu3Drawer}
 
-WHO_DRAWS = "Janus and Emu3 can: -m janus-pro-1b, -m janus-pro-7b, -m emu3-gen"
+WHO_DRAWS = "Janus and Emu3 can: -m picturebook-draw, -m janus-pro-1b, -m janus-pro-7b, -m emu3-gen"
 
 
 def drawer_of(vlm: Vlm) -> Drawer:
