@@ -41,8 +41,8 @@ def test_draws_what_transformers_own_generate_draws(painter: PainterModel) -> No
 def test_draws_what_is_asked_for(painter: PainterModel) -> None:
     dual = load(kind="dual", cache=False)
     assert isinstance(dual, DualModel)
-    asked = orders(16, 5)
+    asked = orders(8, 5)
     pictures = [drawn_with(painter, order, Brush(seed=seed)) for seed, order in enumerate(asked)]
     verdicts = [judge(dual, picture, order) for picture, order in zip(pictures, asked, strict=True)]
-    assert sum(verdict.background and verdict.colour for verdict in verdicts) >= 12, "were other weights put in?"
-    assert sum(verdict.shape for verdict in verdicts) >= 10
+    assert sum(verdict.background and verdict.colour for verdict in verdicts) >= 7, "were other weights put in?"
+    assert sum(verdict.shape for verdict in verdicts) >= 5
