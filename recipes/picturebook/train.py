@@ -43,6 +43,7 @@ from recipes.picturebook.data import (
 from recipes.picturebook.questions import COURSES
 
 _LOOKED_UP = 2  # blocks, of four
+MEASURED = 512  # pictures, before learning begins
 STAGES = (
     "encoder",
     "reading",
@@ -148,7 +149,7 @@ class ConversationStage(Stage):
 
 def first_pictures(examples: Dataset[Any]) -> Tensor:
     """Some pictures to measure before learning begins: [B, 3, side, side], -1..1."""
-    return normalised(torch.stack([examples[i]["pixels"] for i in range(512)]))
+    return normalised(torch.stack([examples[i]["pixels"] for i in range(MEASURED)]))
 
 
 def restart(model: PreTrainedModel, folder: Path) -> None:

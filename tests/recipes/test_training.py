@@ -105,11 +105,16 @@ def _options(out: Path) -> argparse.Namespace:
     )
 
 
+def _make_it_small(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    monkeypatch.setattr(parts, "WIDTH", 32)
+    monkeypatch.setattr(train, "MEASURED", 32)
+    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(steps, 2, 1e-3, warmup=1))
+
+
 def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for run in ("whole", "parts"):
         shutil.copytree(vocabulary, tmp_path / run / "tokenizer")
-    monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(4, 2, 1e-3, warmup=1))
+    _make_it_small(monkeypatch, steps=4)
     whole, _, _ = train.train(_options(tmp_path / "whole"))
 
     def stop_after_two(*arguments: Any) -> Any:
@@ -122,16 +127,14 @@ def test_goes_on_as_if_it_had_never_stopped(tmp_path: Path, vocabulary: Path, mo
     monkeypatch.setattr(learning, "_save", lambda f, s, o, step: saved(f, s, o, step) if step < 3 else None)
     train.train(_options(tmp_path / "parts"))
     monkeypatch.undo()
-    monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(4, 2, 1e-3, warmup=1))
+    _make_it_small(monkeypatch, steps=4)
     resumed, _, _ = train.train(_options(tmp_path / "parts"))
     for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), f"{name} differs: the state that was saved is not complete"
 
 
 def test_goes_on_from_exported_checkpoints(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "WIDTH", 32)
-    monkeypatch.setitem(train.PLANS, "encoder", learning.Plan(1, 2, 1e-3, warmup=1))
+    _make_it_small(monkeypatch, steps=1)
     shutil.copytree(vocabulary, tmp_path / "tokenizer")
     export(*train.train(_options(tmp_path)), tmp_path)
     monkeypatch.setattr(train, "run_stage", lambda *_: None)
