@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ class Plan:
     rate: float
     warmup: int = 100
     decay: float = 1 / 3  # the last share of the steps, in which the rate falls to nothing
+
+    def scaled(self, scale: float) -> Plan:
+        """The same with so many times the steps, and one at least."""
+        return replace(self, steps=max(1, math.ceil(self.steps * scale)))
+
+
+def training_parser(module: str, about: str | None, out: Path, workers: int = 0) -> argparse.ArgumentParser:
+    """The options that every ``python -m <module>`` that trains has; ``about`` is its docstring."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=(about or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=out, help="folder for states and checkpoints")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=workers, help="processes that draw the pictures")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every stage")
+    return parser
 
 
 class Stage(nn.Module):

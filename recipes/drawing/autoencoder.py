@@ -12,14 +12,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import JanusForConditionalGeneration
 
-from recipes.drawing.prompts import PALETTE, Order, sample_order
+from recipes.drawing.prompts import PALETTE, SIDE_PX, Order, sample_order
 from recipes.learning import Stage
+from recipes.picturebook import data
 from recipes.picturebook.scenes import draw
 
 _COMMITMENT = 0.25
@@ -30,12 +30,7 @@ _IDLE_STEPS = 30  # a word that nothing was near to for so long becomes a vector
 
 def pixels_of(order: Order) -> Tensor:
     """uint8 [3, side, side]"""
-    return torch.from_numpy(np.asarray(draw(order.scene, random.Random(0))).transpose(2, 0, 1).copy())
-
-
-def normalised(pixels: Tensor) -> Tensor:
-    """uint8 to float32 in -1..1, as the checkpoint's image processor does."""
-    return pixels.float() / 127.5 - 1
+    return data.pixels_of(draw(order.scene, random.Random(0)), SIDE_PX)
 
 
 class Pictures(Dataset[Tensor]):
@@ -69,7 +64,7 @@ class AutoencoderStage(Stage):
         self.generator = torch.Generator().manual_seed(seed)
 
     def losses(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        pictures = normalised(batch["pixels"])  # [B, 3, side, side]
+        pictures = data.normalised(batch["pixels"])  # [B, 3, side, side]
         vectors = self.vectors(pictures)  # [B, C, 16, 16]
         flat = vectors.permute(0, 2, 3, 1).flatten(0, 2)  # [N, C]
         given, cost, figures = self._warm(flat) if self.steps < _WARM_STEPS else self._said(flat)

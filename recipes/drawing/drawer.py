@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
 
-from recipes.drawing.autoencoder import normalised, pixels_of
+from recipes.drawing.autoencoder import pixels_of
 from recipes.drawing.parts import BEGIN
 from recipes.drawing.prompts import sample_order
 from recipes.learning import Stage
+from recipes.picturebook.data import normalised
 
 _UNPROMPTED = 0.1  # of the examples
 _AT_ONCE = 64

@@ -9,15 +9,13 @@ The state is saved every hundred seconds; the same command goes on where it was 
 from __future__ import annotations
 
 import argparse
-import math
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerFast
 
 from recipes.drawing import autoencoder, drawer, parts
-from recipes.learning import Plan, run_stage
+from recipes.learning import Plan, run_stage, training_parser
 
 PLANS = {
     "autoencoder": Plan(2800, 8, 3e-4, warmup=20, decay=0.5),
@@ -31,7 +29,7 @@ def train(options: argparse.Namespace) -> tuple[JanusForConditionalGeneration, P
     torch.manual_seed(options.seed)
     tokens = parts.build_tokenizer()
     janus = parts.build_model(tokens)
-    plans = {name: replace(plan, steps=max(1, math.ceil(plan.steps * options.scale))) for name, plan in PLANS.items()}
+    plans = {name: plan.scaled(options.scale) for name, plan in PLANS.items()}
     plan = plans["autoencoder"]
     pictures = autoencoder.Pictures(f"autoencoder-{options.seed}", plan.steps * plan.batch)
     first = autoencoder.AutoencoderStage(janus, options.seed)
@@ -48,12 +46,7 @@ def train(options: argparse.Namespace) -> tuple[JanusForConditionalGeneration, P
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m recipes.drawing.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/drawing"), help="folder for states and the checkpoint")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw the pictures")
-    parser.add_argument("--scale", type=float, default=1.0, help="times the steps of both stages")
+    parser = training_parser("recipes.drawing.train", __doc__, Path("runs/drawing"))
     parser.add_argument("--until", choices=tuple(PLANS), default="drawer")
     return parser.parse_args()
 

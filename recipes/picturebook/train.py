@@ -20,8 +20,6 @@ The state is saved every few minutes; the same command goes on where it was stop
 from __future__ import annotations
 
 import argparse
-import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import LlavaForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerFast, SiglipModel
 
-from recipes.learning import Plan, Stage, run_stage
+from recipes.learning import Plan, Stage, run_stage, training_parser
 from recipes.picturebook import parts, tokenizer
 from recipes.picturebook.data import (
     IGNORE,
@@ -167,7 +165,7 @@ def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditional
         restart(encoder.dual, options.start / "picturebook-dual")
         restart(conversation.llava, options.start / "picturebook")
     for name in STAGES[STAGES.index(options.since) : STAGES.index(options.until) + 1]:
-        plan = replace(PLANS[name], steps=max(1, math.ceil(PLANS[name].steps * options.scale)))
+        plan = PLANS[name].scaled(options.scale)
         count = plan.steps * plan.batch
         if name in ("encoder", "reading"):
             pictures = EncoderExamples(options.seed, count, reading=name == "reading")
@@ -186,12 +184,7 @@ def train(options: argparse.Namespace) -> tuple[SiglipModel, LlavaForConditional
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m recipes.picturebook.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/picturebook"), help="folder for states and checkpoints")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw the pictures")
-    parser.add_argument("--scale", type=float, default=1.0, help="times the steps of every stage")
+    parser = training_parser("recipes.picturebook.train", __doc__, Path("runs/picturebook"), workers=1)
     parser.add_argument("--start", type=Path, help="folder of exported checkpoints to go on from")
     parser.add_argument("--since", choices=STAGES, default=STAGES[0], help="the first stage; later than that: --start")
     parser.add_argument("--until", choices=STAGES, default="finish")

@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from recipes.picturebook.scenes import COLOURS, SHAPES, Scene, box, draw, owners, sample_scene
@@ -24,6 +25,7 @@ from recipes.shapes.segmenter import point_at
 from vlmcli.api.detector import DetectorModel
 from vlmcli.api.load import load
 from vlmcli.api.segmenter import SegmenterModel
+from vlmcli.models.segmenter import bounds
 from vlmcli.render.pictures.masks import mask_image
 from vlmcli.types.detect import Box, Detection
 
@@ -100,11 +102,9 @@ def cut_out(model: SegmenterModel, rng: random.Random, scene: Scene) -> Iterator
         if (alone > 0).sum() < _LEAST_PX:
             continue
         pointed = point_at(rng, alone, picture.size, (1, 0))
-        rows, columns = pointed.mask.nonzero()
-        tight = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
         yield (
             _fit(model, picture, pointed.mask, points=pointed.inside),
-            _fit(model, picture, pointed.mask, boxes=[tight]),
+            _fit(model, picture, pointed.mask, boxes=[bounds(torch.from_numpy(pointed.mask))]),
         )
 
 

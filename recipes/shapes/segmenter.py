@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 from transformers import SamConfig, SamImageProcessor, SamModel
 
 from recipes.learning import Stage
-from recipes.picturebook.data import normalised
+from recipes.picturebook.data import normalised, pixels_of
 from recipes.picturebook.scenes import Scene, draw, owners, sample_scene
+from vlmcli.models.segmenter import bounds
 
 SIDE_PX = 128
 PATCH_PX = 8
@@ -92,7 +93,7 @@ def padded(image: Image.Image) -> Tensor:
     """A fitted picture as uint8 [3, side, side]; what is added is gray, as zeros behind the normalisation are."""
     canvas = Image.new("RGB", (SIDE_PX, SIDE_PX), (127, 127, 127))
     canvas.paste(image, (0, 0))
-    return torch.from_numpy(np.asarray(canvas).transpose(2, 0, 1).copy())
+    return pixels_of(canvas, SIDE_PX)
 
 
 class MaskExamples(Dataset[dict[str, Any]]):
@@ -123,7 +124,7 @@ class Pointed:
     mask: np.ndarray[Any, Any]
     inside: list[tuple[int, int]]
     outside: list[tuple[int, int]]
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
 
 
 def point_at(rng: random.Random, shown: np.ndarray[Any, Any], size: tuple[int, int], mix: tuple[int, int]) -> Pointed:
@@ -132,11 +133,9 @@ def point_at(rng: random.Random, shown: np.ndarray[Any, Any], size: tuple[int, i
     things = [int(n) for n, area in zip(numbers, areas, strict=True) if n and area >= _LEAST_PX]
     chosen = rng.choice(things) if things else 0
     mask = shown == chosen  # [H, W]
-    rows, columns = mask.nonzero()
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    # A detector's box is a little off, and so is a hand's.
-    loose = 0.06 * min(box[2] - box[0], box[3] - box[1])
-    box = tuple(float(edge) + rng.uniform(-loose, loose) for edge in box)  # type: ignore[assignment]
+    left, top, right, bottom = bounds(torch.from_numpy(mask))
+    loose = 0.06 * min(right - left, bottom - top)  # a detector's box is a little off, and so is a hand's
+    box = tuple(edge + rng.uniform(-loose, loose) for edge in (left, top, right, bottom))
     outside = ~mask
     outside[size[1] :] = False
     outside[:, size[0] :] = False

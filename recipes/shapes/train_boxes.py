@@ -5,14 +5,13 @@ The state is saved every two minutes; the same command goes on where it was stop
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 from transformers import OwlViTProcessor
 
-from recipes.learning import Plan, run_stage
+from recipes.learning import Plan, run_stage, training_parser
 from recipes.shapes import words
-from recipes.shapes.arguments import arguments
 from recipes.shapes.detector import (
     BoxExamples,
     BoxStage,
@@ -26,12 +25,13 @@ PLAN = Plan(1300, 40, 1e-3, warmup=30, decay=0.85)
 
 
 def main() -> None:
-    options = arguments("boxes", __doc__)
+    options = training_parser("recipes.shapes.train_boxes", __doc__, Path("runs/shapes")).parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     tokens = words.load_or_build(options.out / "words")
     stage = BoxStage(tokens)
     see_like_picturebook(stage.model, first_pictures())
-    plan = replace(PLAN, steps=max(1, round(PLAN.steps * options.scale)))
+    plan = PLAN.scaled(options.scale)
     run_stage("boxes", stage, BoxExamples(options.seed, plan.steps * plan.batch), collate, plan, options)
     folder = options.out / "picturebook-boxes"
     stage.model.to("cpu", torch.float16).save_pretrained(folder)

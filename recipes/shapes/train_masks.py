@@ -5,23 +5,23 @@ The state is saved every two minutes; the same command goes on where it was stop
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 from transformers import SamProcessor
 
-from recipes.learning import Plan, run_stage
-from recipes.shapes.arguments import arguments
+from recipes.learning import Plan, run_stage, training_parser
 from recipes.shapes.segmenter import MaskExamples, MaskStage, collate, image_processor
 
 PLAN = Plan(2500, 12, 2e-3, warmup=100, decay=0.6)
 
 
 def main() -> None:
-    options = arguments("masks", __doc__)
+    options = training_parser("recipes.shapes.train_masks", __doc__, Path("runs/shapes")).parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     stage = MaskStage()
-    plan = replace(PLAN, steps=max(1, round(PLAN.steps * options.scale)))
+    plan = PLAN.scaled(options.scale)
     run_stage("masks", stage, MaskExamples(options.seed, plan.steps * plan.batch), collate, plan, options)
     folder = options.out / "picturebook-masks"
     stage.model.to("cpu", torch.float16).save_pretrained(folder)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from recipes.drawing import autoencoder, drawer, evaluate, judge, parts, prompts, train
+from recipes.picturebook.data import normalised
 from recipes.picturebook.scenes import draw
 from vlmcli.api.load import load
 from vlmcli.catalog import Catalog
@@ -76,7 +77,7 @@ def test_transformers_own_encoder_picks_the_words_of_training(tokens: Any) -> No
     torch.manual_seed(0)
     janus = parts.build_model(tokens)
     stage = autoencoder.AutoencoderStage(janus, 0)
-    pictures = autoencoder.normalised(torch.stack([autoencoder.pixels_of(order) for order in ORDERS[:2]]))
+    pictures = normalised(torch.stack([autoencoder.pixels_of(order) for order in ORDERS[:2]]))
     with torch.no_grad():
         stage.vq.quantize.embedding.weight *= torch.linspace(0.1, 9, parts.CODES)[:, None]  # lengths decide nothing
         flat = stage.vectors(pictures).permute(0, 2, 3, 1).flatten(0, 2)
@@ -95,7 +96,7 @@ def painter(trained: Path) -> Any:
 
 
 def test_pictures_go_in_and_come_out_as_in_training(painter: Any) -> None:
-    pixels = autoencoder.normalised(autoencoder.pixels_of(ORDERS[0]))[None]
+    pixels = normalised(autoencoder.pixels_of(ORDERS[0]))[None]
     read = painter.vlm.processor.image_processor(evaluate.true_picture(ORDERS[0]), return_tensors="pt")["pixel_values"]
     assert torch.allclose(read, pixels, atol=1e-5)
     janus = painter.vlm.model
